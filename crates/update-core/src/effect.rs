@@ -1,0 +1,151 @@
+//! What is to be done.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use switchback_types::{SlotName, Version};
+
+use crate::state::{Attempt, Outcome, RollbackReason, State};
+
+/// What a run of the health checks decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthPurpose {
+    /// Whether the slot on trial is committed.
+    Trial,
+    /// Whether the committed slot is marked good for this boot.
+    Ordinary,
+}
+
+/// One thing to do, after the next state is durable. Each can be repeated without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Hash a slot of unknown content; answers [`crate::Event::Identified`].
+    Identify(SlotName),
+    /// Make sure that the bootloader never starts this slot.
+    InvalidateSlot(SlotName),
+    /// Download, decode, write, sync, read back; answers `SlotVerified` or `InstallFailed`.
+    WriteSlot(Attempt),
+    /// Read back only; answers `SlotVerified` or `InstallFailed`.
+    VerifySlot(Attempt),
+    /// Stop the work that `WriteSlot` or `VerifySlot` began.
+    CancelWork,
+    /// Let the bootloader try this slot; answers `Armed` or `BootWriteFailed`.
+    Arm {
+        /// The slot.
+        slot: SlotName,
+        /// How many times.
+        tries: u8,
+    },
+    /// Mark the booted slot good; answers `MarkedGood` or `BootWriteFailed`.
+    MarkGood(SlotName),
+    /// Take the bad slot out and put the other first; answers `FellBack` or `BootWriteFailed`.
+    FallBack {
+        /// The slot not to be started again.
+        bad: SlotName,
+        /// The slot to start from now on.
+        to: SlotName,
+    },
+    /// Give one try back to the booted slot, because this restart is orderly.
+    GiveBackTry(SlotName),
+    /// Run the health checks; answers `HealthPassed` or `HealthFailed`.
+    RunHealthChecks(HealthPurpose),
+    /// Restart the device.
+    Restart,
+    /// Tell those who must know; answers `Reported`.
+    Report {
+        /// The attempt.
+        attempt: Attempt,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Ask the repository now.
+    Poll,
+    /// Say something to the journal and the bus.
+    Emit(Notice),
+}
+
+/// Something worth saying, at the moment it became true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The target slot is about to be written.
+    InstallStarted(Attempt),
+    /// The image is already in the inactive slot: it is flipped to, not downloaded.
+    FlipOnly(Attempt),
+    /// A write was cut short by a restart; it resumes with the next poll.
+    InstallInterrupted(Attempt),
+    /// The target slot is verified.
+    Staged(Attempt),
+    /// The next boot is a trial of the target slot.
+    Armed(Attempt),
+    /// This boot is a trial.
+    TrialStarted {
+        /// The attempt.
+        attempt: Attempt,
+        /// Tries left to the bootloader after this boot.
+        left: u8,
+    },
+    /// The slot on trial is not healthy.
+    TrialFailed {
+        /// The attempt.
+        attempt: Attempt,
+        /// Why.
+        reason: RollbackReason,
+    },
+    /// The slot on trial was marked good.
+    Committed(Attempt),
+    /// The old slot runs again.
+    RolledBack {
+        /// The attempt.
+        attempt: Attempt,
+        /// Why.
+        reason: RollbackReason,
+    },
+    /// Nothing was armed.
+    InstallFailed {
+        /// The attempt.
+        attempt: Attempt,
+        /// Why.
+        detail: String,
+    },
+    /// The committed slot's health checks failed; the device stays up.
+    Degraded {
+        /// What they said.
+        detail: String,
+    },
+    /// The device came up in the other slot although no trial was under way.
+    UnexpectedSlot {
+        /// The slot that was meant to run.
+        expected: SlotName,
+        /// The slot that runs.
+        booted: SlotName,
+        /// What the expected slot holds.
+        version: Option<Version>,
+    },
+    /// The boot environment could not be written.
+    BootWriteFailed {
+        /// What happened.
+        detail: String,
+    },
+    /// A request was refused.
+    Refused {
+        /// Why, and the way out.
+        detail: String,
+    },
+    /// The device is held where it is.
+    Held {
+        /// Why.
+        reason: String,
+    },
+    /// The hold is over.
+    HoldReleased,
+}
+
+/// The answer of [`crate::step`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// To be made durable first.
+    pub next: State,
+    /// To be run after that, in this order; when a write of the boot environment fails, those
+    /// after it are dropped.
+    pub effects: Vec<Effect>,
+}

@@ -1,0 +1,480 @@
+//! What must survive a power cut.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
+
+/// Newest entries kept of the history.
+const HISTORY_LIMIT: usize = 64;
+/// Newest entries kept of the list of failed images.
+const FAILED_LIMIT: usize = 32;
+
+/// The identity of the bytes in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageIdentity {
+    /// What people call it.
+    pub version: Version,
+    /// Place in the line of releases; 0 for an image that came from the factory.
+    pub sequence: u64,
+    /// Compared with the device's floor; 0 for an image that came from the factory.
+    pub security_epoch: u32,
+    /// SHA-256 over the first `size` bytes of the slot.
+    pub sha256: Digest,
+    /// Bytes from the start of the slot that belong to the image.
+    pub size: u64,
+}
+
+/// What a slot holds, as far as is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum SlotContent {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// A write was begun and has not been verified: nothing in it may be started.
+    Writing,
+    /// These bytes, read back and compared.
+    Holds {
+        /// The image.
+        image: ImageIdentity,
+    },
+}
+
+/// One slot as the journal knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// What it holds.
+    pub content: SlotContent,
+    /// Whether health was proven on it since it was last written.
+    pub good: bool,
+}
+
+impl SlotRecord {
+    /// The image it holds, if that is known.
+    #[must_use]
+    pub fn image(&self) -> Option<&ImageIdentity> {
+        match &self.content {
+            SlotContent::Holds { image } => Some(image),
+            SlotContent::Unknown | SlotContent::Writing => None,
+        }
+    }
+}
+
+/// The kernel's identifier of one boot (`/proc/sys/kernel/random/boot_id`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootId(String);
+
+impl BootId {
+    /// Wraps the kernel's text, cut at 64 bytes.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().chars().take(64).collect())
+    }
+}
+
+/// Why a slot is being switched to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptKind {
+    /// A release was offered and wanted.
+    Update,
+    /// A person asked for the other slot.
+    RollBack,
+    /// The committed slot had lost its tries to power cycles and is given them back.
+    Return,
+}
+
+impl fmt::Display for AttemptKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Update => "update",
+            Self::RollBack => "rollback",
+            Self::Return => "return",
+        })
+    }
+}
+
+/// One attempt to bring the device to one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The action it belongs to.
+    pub action: ActionId,
+    /// Why.
+    pub kind: AttemptKind,
+    /// The image wanted.
+    pub image: ImageIdentity,
+    /// The version that ran when it began, if known.
+    pub from: Option<Version>,
+    /// The slot that is to run it.
+    pub target: SlotName,
+    /// Boots that the bootloader will give it.
+    pub tries: u8,
+    /// When it began.
+    pub started: Timestamp,
+    /// Whether the image was already there: flipped only, nothing downloaded.
+    pub flip_only: bool,
+}
+
+/// Why a trial ended in the old slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum RollbackReason {
+    /// The health checks said no.
+    Unhealthy {
+        /// What they said.
+        detail: String,
+    },
+    /// The bootloader started it as often as it was allowed to; health was never proven.
+    TriesExhausted {
+        /// How many tries there were.
+        tries: u8,
+        /// Whether this daemon ever ran in it.
+        daemon_ran: bool,
+    },
+    /// The bootloader never started it: it does not read the environment that we write.
+    NeverStarted,
+    /// It was started, yet the device is back in the old slot with tries left: the bootloader
+    /// could not load it, or a person chose the other slot in the boot menu.
+    LeftWithTries {
+        /// Tries that were left.
+        left: u8,
+    },
+    /// A person did not want it.
+    Requested,
+}
+
+impl fmt::Display for RollbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unhealthy { detail } => write!(f, "health checks failed: {detail}"),
+            Self::TriesExhausted {
+                tries,
+                daemon_ran: true,
+            } => {
+                write!(
+                    f,
+                    "started {tries} times, died each time before health was proven"
+                )
+            }
+            Self::TriesExhausted {
+                tries,
+                daemon_ran: false,
+            } => {
+                write!(
+                    f,
+                    "started {tries} times, died each time before the daemon ran"
+                )
+            }
+            Self::NeverStarted => f.write_str(
+                "the bootloader never started it: it does not read the environment written here",
+            ),
+            Self::LeftWithTries { left } => write!(
+                f,
+                "left with {left} tries unused: not loadable, or another slot was chosen by hand"
+            ),
+            Self::Requested => f.write_str("refused by a person"),
+        }
+    }
+}
+
+/// Why nothing was armed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum InstallFailure {
+    /// The content could not be fetched for now; trying again later makes sense.
+    Network {
+        /// What happened, naming the URL.
+        detail: String,
+    },
+    /// The content is not what was signed.
+    Content {
+        /// What differs, naming the URL.
+        detail: String,
+    },
+    /// The slot could not be written, or reads back differently.
+    Slot {
+        /// What happened, naming the device.
+        detail: String,
+    },
+    /// The slot no longer holds what it held.
+    SlotChanged {
+        /// What differs, naming the device.
+        detail: String,
+    },
+    /// The boot environment could not be written.
+    BootEnvironment {
+        /// What happened, naming the file.
+        detail: String,
+    },
+    /// A person called it off.
+    Cancelled,
+}
+
+impl fmt::Display for InstallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { detail }
+            | Self::Content { detail }
+            | Self::Slot { detail }
+            | Self::SlotChanged { detail }
+            | Self::BootEnvironment { detail } => f.write_str(detail),
+            Self::Cancelled => f.write_str("called off"),
+        }
+    }
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Health was proven and the slot marked good.
+    Committed,
+    /// The old slot runs again.
+    RolledBack(RollbackReason),
+    /// It was never started.
+    Failed(InstallFailure),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Committed => f.write_str("committed"),
+            Self::RolledBack(reason) => write!(f, "rolled back: {reason}"),
+            Self::Failed(InstallFailure::Cancelled) => f.write_str("cancelled"),
+            Self::Failed(failure) => write!(f, "failed: {failure}"),
+        }
+    }
+}
+
+/// Where the device stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing under way.
+    #[default]
+    Idle,
+    /// The target slot is being written, or what it holds is being verified.
+    Installing {
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// The target slot is verified; the boot environment is about to be written.
+    Staged {
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// The boot environment is armed: the next boot, or this one, is a trial of the target slot.
+    OnTrial {
+        /// The attempt.
+        attempt: Attempt,
+        /// The boot in which it was armed, if the daemon lived to note it.
+        armed_in: Option<BootId>,
+        /// Whether the daemon has run in the target slot.
+        daemon_ran: bool,
+        /// Tries given back to orderly restarts.
+        given_back: u8,
+        /// Set once the trial is lost: from here on only the way back is left.
+        verdict: Option<RollbackReason>,
+    },
+    /// The outcome is settled; who must be told has not been told yet.
+    Reporting {
+        /// The attempt.
+        attempt: Attempt,
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// The names of the phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PhaseKind {
+    /// [`Phase::Idle`].
+    Idle,
+    /// [`Phase::Installing`].
+    Installing,
+    /// [`Phase::Staged`].
+    Staged,
+    /// [`Phase::OnTrial`].
+    OnTrial,
+    /// [`Phase::Reporting`].
+    Reporting,
+}
+
+impl PhaseKind {
+    /// All phases, in the order in which an update passes them.
+    pub const ALL: [Self; 5] = [
+        Self::Idle,
+        Self::Installing,
+        Self::Staged,
+        Self::OnTrial,
+        Self::Reporting,
+    ];
+
+    /// The name on D-Bus, in the journal and in `--json` output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Installing => "installing",
+            Self::Staged => "staged",
+            Self::OnTrial => "on-trial",
+            Self::Reporting => "reporting",
+        }
+    }
+}
+
+impl fmt::Display for PhaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Phase {
+    /// Its name.
+    #[must_use]
+    pub const fn kind(&self) -> PhaseKind {
+        match self {
+            Self::Idle => PhaseKind::Idle,
+            Self::Installing { .. } => PhaseKind::Installing,
+            Self::Staged { .. } => PhaseKind::Staged,
+            Self::OnTrial { .. } => PhaseKind::OnTrial,
+            Self::Reporting { .. } => PhaseKind::Reporting,
+        }
+    }
+
+    /// The attempt under way, if any.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Idle => None,
+            Self::Installing { attempt }
+            | Self::Staged { attempt }
+            | Self::OnTrial { attempt, .. }
+            | Self::Reporting { attempt, .. } => Some(attempt),
+        }
+    }
+}
+
+/// An image that failed on this device and is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedImage {
+    /// The image.
+    pub sha256: Digest,
+    /// Its version, for people.
+    pub version: Version,
+    /// What went wrong.
+    pub reason: RollbackReason,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A person's word that this device stays on what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// One line of the device's own history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// The action.
+    pub action: ActionId,
+    /// Why it was begun.
+    pub kind: AttemptKind,
+    /// The version before, if known.
+    pub from: Option<Version>,
+    /// The version wanted.
+    pub version: Version,
+    /// Its image.
+    pub sha256: Digest,
+    /// The slot it was for.
+    pub slot: SlotName,
+    /// Whether nothing had to be downloaded.
+    pub flip_only: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// The whole durable state of the updater.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where the device stands.
+    pub phase: Phase,
+    /// Slot a.
+    pub a: SlotRecord,
+    /// Slot b.
+    pub b: SlotRecord,
+    /// The slot last committed: the one that is meant to run.
+    pub primary: Option<SlotName>,
+    /// Lowest `security_epoch` that may be installed.
+    pub floor: u32,
+    /// Images that failed here, oldest first.
+    pub failed: Vec<FailedImage>,
+    /// Whether a person holds the device where it is.
+    pub hold: Option<Hold>,
+    /// What happened, oldest first.
+    pub history: Vec<HistoryEntry>,
+}
+
+impl State {
+    /// The record of a slot.
+    #[must_use]
+    pub const fn slot(&self, slot: SlotName) -> &SlotRecord {
+        match slot {
+            SlotName::A => &self.a,
+            SlotName::B => &self.b,
+        }
+    }
+
+    pub(crate) const fn slot_mut(&mut self, slot: SlotName) -> &mut SlotRecord {
+        match slot {
+            SlotName::A => &mut self.a,
+            SlotName::B => &mut self.b,
+        }
+    }
+
+    /// Whether, and why, an image is known to have failed here.
+    #[must_use]
+    pub fn failure_of(&self, sha256: &Digest) -> Option<&FailedImage> {
+        self.failed
+            .iter()
+            .rev()
+            .find(|failed| failed.sha256 == *sha256)
+    }
+
+    pub(crate) fn remember_failure(&mut self, failed: FailedImage) {
+        self.failed.retain(|known| known.sha256 != failed.sha256);
+        self.failed.push(failed);
+        let excess = self.failed.len().saturating_sub(FAILED_LIMIT);
+        self.failed.drain(..excess);
+    }
+
+    pub(crate) fn write_history(&mut self, attempt: &Attempt, outcome: &Outcome, now: Timestamp) {
+        self.history.push(HistoryEntry {
+            action: attempt.action.clone(),
+            kind: attempt.kind,
+            from: attempt.from.clone(),
+            version: attempt.image.version.clone(),
+            sha256: attempt.image.sha256,
+            slot: attempt.target,
+            flip_only: attempt.flip_only,
+            started: attempt.started,
+            ended: now,
+            outcome: outcome.clone(),
+        });
+        let excess = self.history.len().saturating_sub(HISTORY_LIMIT);
+        self.history.drain(..excess);
+    }
+}

@@ -1,0 +1,89 @@
+//! The target slot is being written, or verified.
+
+use alloc::string::ToString;
+
+use super::{
+    Draft, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle, write,
+};
+use crate::effect::{Effect, Notice};
+use crate::event::{Event, Facts};
+use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase, SlotContent};
+
+pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Facts) -> Draft {
+    match event {
+        // A restart cut the work short. Nothing of it is remembered but that the slot is not
+        // whole: the next poll finds the release again, and the writer finds in the slot itself
+        // how far it came.
+        Event::Started(observation) if attempt.kind == AttemptKind::Update => {
+            let draft = draft
+                .to(Phase::Idle)
+                .say(Notice::InstallInterrupted(attempt));
+            look_around(draft, observation, facts).then(Effect::Poll)
+        }
+        // Nobody would ask again for the others: they are taken up where they stood.
+        Event::Started(observation) if facts.booted != attempt.target => {
+            look_around(draft, observation, facts).then(Effect::VerifySlot(attempt))
+        }
+        Event::Started(observation) => look_around(draft.to(Phase::Idle), observation, facts),
+        Event::SlotVerified => {
+            draft.state.slot_mut(attempt.target).content = SlotContent::Holds {
+                image: attempt.image.clone(),
+            };
+            let arm = Effect::Arm {
+                slot: attempt.target,
+                tries: attempt.tries,
+            };
+            draft
+                .to(Phase::Staged {
+                    attempt: attempt.clone(),
+                })
+                .say(Notice::Staged(attempt))
+                .then(arm)
+        }
+        Event::InstallFailed(failure) => failed(draft, attempt, failure, facts),
+        Event::BootWriteFailed { detail } => {
+            let failure = InstallFailure::BootEnvironment {
+                detail: detail.clone(),
+            };
+            failed(draft, attempt, &failure, facts)
+        }
+        Event::CancelRequested => draft.then(Effect::CancelWork),
+        Event::HealthPassed => ordinary_health_passed(draft, facts),
+        Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),
+        Event::RollBackRequested { .. } => refuse(
+            draft,
+            "the other slot is being written: cancel the update first, or wait for it".to_string(),
+        ),
+        Event::RestartRequested => refuse(
+            draft,
+            "the other slot is not ready yet: the restart follows when it is".to_string(),
+        ),
+        _ => draft,
+    }
+}
+
+fn failed(mut draft: Draft, attempt: Attempt, failure: &InstallFailure, facts: &Facts) -> Draft {
+    if let InstallFailure::SlotChanged { .. } = failure {
+        draft.state.slot_mut(attempt.target).content = SlotContent::Unknown;
+        // The image was thought to be there and is not: for an update, fetch it after all.
+        if attempt.kind == AttemptKind::Update && attempt.flip_only {
+            return write(
+                draft,
+                Attempt {
+                    flip_only: false,
+                    ..attempt
+                },
+            );
+        }
+        if attempt.kind == AttemptKind::Return {
+            draft.state.primary = Some(facts.booted);
+        }
+    }
+    let outcome = Outcome::Failed(failure.clone());
+    let detail = failure.to_string();
+    let draft = draft.say(Notice::InstallFailed {
+        attempt: attempt.clone(),
+        detail,
+    });
+    settle(draft, attempt, outcome, facts)
+}

@@ -1,0 +1,38 @@
+//! The outcome is settled; whoever must know it is being told.
+
+use alloc::string::ToString;
+
+use super::{Draft, look_around, ordinary_health_failed, ordinary_health_passed, refuse};
+use crate::effect::{Effect, Notice};
+use crate::event::{Event, Facts};
+use crate::state::{Attempt, Outcome, Phase};
+
+pub(super) fn step(
+    draft: Draft,
+    attempt: &Attempt,
+    outcome: &Outcome,
+    event: &Event,
+    facts: &Facts,
+) -> Draft {
+    match event {
+        // Whether the report arrived before the restart is not known: it is sent again, and the
+        // action's id tells the receiver that it is the same one.
+        Event::Started(observation) => {
+            look_around(draft, observation, facts).then(Effect::Report {
+                attempt: attempt.clone(),
+                outcome: outcome.clone(),
+            })
+        }
+        Event::Reported => draft.to(Phase::Idle),
+        Event::HealthPassed => ordinary_health_passed(draft, facts),
+        Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),
+        Event::BootWriteFailed { detail } => draft.say(Notice::BootWriteFailed {
+            detail: detail.clone(),
+        }),
+        Event::RollBackRequested { .. } => refuse(
+            draft,
+            "the outcome of the last update is being reported: ask again in a moment".to_string(),
+        ),
+        _ => draft,
+    }
+}

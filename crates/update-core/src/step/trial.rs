@@ -1,0 +1,245 @@
+//! The target slot is armed, or runs on trial.
+
+use alloc::string::ToString;
+
+use super::{
+    Draft, fall_back_to_booted, look_around, ordinary_health_failed, ordinary_health_passed,
+    refuse, settle,
+};
+use crate::effect::{Effect, HealthPurpose, Notice};
+use crate::event::{BootObservation, Event, Facts, SlotBoot};
+use crate::state::{
+    Attempt, AttemptKind, BootId, FailedImage, Hold, InstallFailure, Outcome, Phase, RollbackReason,
+};
+
+/// Orderly restarts during one trial that do not cost a try: enough for a person who restarts
+/// the device, too few for a program that does so for ever.
+const GIVE_BACK_LIMIT: u8 = 3;
+
+/// The fields of [`Phase::OnTrial`].
+pub(super) struct Trial {
+    pub(super) attempt: Attempt,
+    pub(super) armed_in: Option<BootId>,
+    pub(super) daemon_ran: bool,
+    pub(super) given_back: u8,
+    pub(super) verdict: Option<RollbackReason>,
+}
+
+impl Trial {
+    fn phase(self) -> Phase {
+        let Self {
+            attempt,
+            armed_in,
+            daemon_ran,
+            given_back,
+            verdict,
+        } = self;
+        Phase::OnTrial {
+            attempt,
+            armed_in,
+            daemon_ran,
+            given_back,
+            verdict,
+        }
+    }
+
+    /// Whether the target slot runs.
+    fn runs(&self, facts: &Facts) -> bool {
+        facts.booted == self.attempt.target
+    }
+}
+
+pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> Draft {
+    match event {
+        Event::Started(observation) => started(draft, trial, observation, facts),
+        Event::HealthPassed if !trial.runs(facts) => ordinary_health_passed(draft, facts),
+        Event::HealthFailed { detail } if !trial.runs(facts) => {
+            ordinary_health_failed(draft, detail)
+        }
+        Event::HealthPassed if trial.verdict.is_none() => {
+            draft.then(Effect::MarkGood(trial.attempt.target))
+        }
+        Event::HealthFailed { detail } if trial.verdict.is_none() => lose(
+            draft,
+            trial,
+            RollbackReason::Unhealthy {
+                detail: detail.clone(),
+            },
+        ),
+        Event::MarkedGood if trial.runs(facts) && trial.verdict.is_none() => {
+            committed(draft, trial, facts)
+        }
+        Event::FellBack if trial.runs(facts) => draft.then(Effect::Restart),
+        Event::BootWriteFailed { detail } => {
+            let draft = draft.say(Notice::BootWriteFailed {
+                detail: detail.clone(),
+            });
+            // What cannot be written cannot be taken back either: the tries run out, and the
+            // bootloader falls back by itself.
+            if trial.runs(facts) {
+                draft.then(Effect::Restart)
+            } else {
+                draft
+            }
+        }
+        Event::CancelRequested => cancel(draft, trial, facts),
+        Event::RollBackRequested { reason, .. } => {
+            let mut draft = draft;
+            draft.state.hold = Some(Hold {
+                reason: reason.clone(),
+                since: facts.now,
+            });
+            cancel(draft, trial, facts)
+        }
+        Event::RestartRequested if !trial.runs(facts) => draft.then(Effect::Restart),
+        Event::RestartRequested => refuse(
+            draft,
+            "this boot is a trial: its health decides; `switchback rollback` ends it".to_string(),
+        ),
+        Event::ShuttingDown => give_back(draft, trial, facts),
+        _ => draft,
+    }
+}
+
+pub(super) fn started(
+    draft: Draft,
+    mut trial: Trial,
+    observation: &BootObservation,
+    facts: &Facts,
+) -> Draft {
+    if trial.runs(facts) {
+        if trial.verdict.is_some() {
+            // The way back was decided, and its write was lost: write it again.
+            let effect = Effect::FallBack {
+                bad: trial.attempt.target,
+                to: trial.attempt.target.other(),
+            };
+            return draft.to(trial.phase()).then(effect);
+        }
+        trial.daemon_ran = true;
+        let left = match observation.slot(trial.attempt.target) {
+            SlotBoot::Ready { left } => left,
+            SlotBoot::Bad | SlotBoot::Exhausted => 0,
+        };
+        let notice = Notice::TrialStarted {
+            attempt: trial.attempt.clone(),
+            left,
+        };
+        return draft
+            .to(trial.phase())
+            .say(notice)
+            .then(Effect::RunHealthChecks(HealthPurpose::Trial));
+    }
+    if trial.verdict.is_none() && trial.armed_in.as_ref() == Some(&facts.boot_id) {
+        // Only the daemon restarted; the device has not.
+        let draft = look_around(draft.to(trial.phase()), observation, facts);
+        return if facts.restart_automatically {
+            draft.then(Effect::Restart)
+        } else {
+            draft
+        };
+    }
+    rolled_back(draft, trial, observation, facts)
+}
+
+/// The old slot runs although the target slot was armed.
+fn rolled_back(
+    mut draft: Draft,
+    trial: Trial,
+    observation: &BootObservation,
+    facts: &Facts,
+) -> Draft {
+    let Trial {
+        attempt,
+        daemon_ran,
+        verdict,
+        ..
+    } = trial;
+    let reason = verdict.unwrap_or_else(|| match observation.slot(attempt.target) {
+        SlotBoot::Ready { left } if left >= attempt.tries => RollbackReason::NeverStarted,
+        SlotBoot::Ready { left } => RollbackReason::LeftWithTries { left },
+        SlotBoot::Bad | SlotBoot::Exhausted => RollbackReason::TriesExhausted {
+            tries: attempt.tries,
+            daemon_ran,
+        },
+    });
+    draft.state.remember_failure(FailedImage {
+        sha256: attempt.image.sha256,
+        version: attempt.image.version.clone(),
+        reason: reason.clone(),
+        at: facts.now,
+    });
+    draft.state.slot_mut(attempt.target).good = false;
+    if attempt.kind == AttemptKind::Return {
+        draft.state.primary = Some(facts.booted);
+    }
+    draft
+        .effects
+        .extend(fall_back_to_booted(attempt.target, facts));
+    let notice = Notice::RolledBack {
+        attempt: attempt.clone(),
+        reason: reason.clone(),
+    };
+    let draft = look_around(draft.say(notice), observation, facts);
+    settle(draft, attempt, Outcome::RolledBack(reason), facts)
+}
+
+/// The trial is lost: note why, point the boot environment back, restart.
+fn lose(draft: Draft, mut trial: Trial, reason: RollbackReason) -> Draft {
+    let target = trial.attempt.target;
+    let notice = Notice::TrialFailed {
+        attempt: trial.attempt.clone(),
+        reason: reason.clone(),
+    };
+    trial.verdict = Some(reason);
+    draft.to(trial.phase()).say(notice).then(Effect::FallBack {
+        bad: target,
+        to: target.other(),
+    })
+}
+
+fn committed(mut draft: Draft, trial: Trial, facts: &Facts) -> Draft {
+    let attempt = trial.attempt;
+    draft.state.slot_mut(attempt.target).good = true;
+    draft.state.primary = Some(attempt.target);
+    draft.state.floor = draft.state.floor.max(attempt.image.security_epoch);
+    // It works here after all: a mark left by an earlier try is out of date.
+    draft
+        .state
+        .failed
+        .retain(|failed| failed.sha256 != attempt.image.sha256);
+    settle(
+        draft.say(Notice::Committed(attempt.clone())),
+        attempt,
+        Outcome::Committed,
+        facts,
+    )
+}
+
+fn cancel(draft: Draft, trial: Trial, facts: &Facts) -> Draft {
+    if trial.runs(facts) {
+        return match trial.verdict {
+            Some(_) => draft,
+            None => lose(draft, trial, RollbackReason::Requested),
+        };
+    }
+    let target = trial.attempt.target;
+    let mut draft = draft;
+    draft.effects.extend(fall_back_to_booted(target, facts));
+    settle(
+        draft,
+        trial.attempt,
+        Outcome::Failed(InstallFailure::Cancelled),
+        facts,
+    )
+}
+
+/// The restart is orderly and health is not known yet: it must not look like a failed try.
+fn give_back(draft: Draft, mut trial: Trial, facts: &Facts) -> Draft {
+    if !trial.runs(facts) || trial.verdict.is_some() || trial.given_back >= GIVE_BACK_LIMIT {
+        return draft;
+    }
+    trial.given_back = trial.given_back.saturating_add(1);
+    let slot = trial.attempt.target;
+    draft.to(trial.phase()).then(Effect::GiveBackTry(slot))
+}
