@@ -1,1 +1,105 @@
-//! Room reserved.
+//! The update daemon's face on D-Bus: names, the dictionaries that properties carry, and the
+//! proxies by which a client calls it.
+//!
+//! The bus speaks its own stable words. The daemon converts its inner types to these, so that
+//! neither side's changes reach the other by accident. The XML that the daemon answers to
+//! introspection is committed under `docs/dbus/`.
+#![forbid(unsafe_code)]
+
+mod types;
+
+pub use types::{Answer, Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson};
+
+/// Well-known name of the daemon.
+pub const BUS_NAME: &str = "org.switchback.Update1";
+/// Path of the manager object.
+pub const MANAGER_PATH: &str = "/org/switchback/Update1";
+/// Paths of jobs begin with this; a number follows.
+pub const JOB_PATH: &str = "/org/switchback/Update1/job";
+/// Paths of slots begin with this; `a` or `b` follows.
+pub const SLOT_PATH: &str = "/org/switchback/Update1/slot";
+/// Named errors begin with this.
+pub const ERROR_PREFIX: &str = "org.switchback.Update1.Error";
+
+/// Optional arguments of a method, by name. Unknown names are refused.
+pub type Options<'a> = std::collections::HashMap<&'a str, zbus::Variant<'a>>;
+
+/// The manager: what the device is doing, and what it is told to do.
+#[zbus::proxy(
+    interface = "org.switchback.Update1.Manager",
+    default_service = "org.switchback.Update1",
+    default_path = "/org/switchback/Update1"
+)]
+pub trait Manager {
+    /// Asks the repository now.
+    fn check(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Asks the repository now and installs what it offers.
+    fn install(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Goes back to what the other slot holds, and stays there.
+    fn roll_back(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Calls off what is under way.
+    fn cancel(&self, options: Options<'_>) -> zbus::Result<()>;
+    /// Stays on what runs, until released.
+    fn hold(&self, reason: &str, options: Options<'_>) -> zbus::Result<()>;
+    /// Lets updates go on.
+    fn release(&self, options: Options<'_>) -> zbus::Result<()>;
+    /// Marks the booted slot good.
+    fn mark_good(&self, options: Options<'_>) -> zbus::Result<()>;
+    /// Makes sure that the inactive slot is not started.
+    fn mark_bad(&self, options: Options<'_>) -> zbus::Result<()>;
+    /// Restarts into the armed slot.
+    fn restart(&self, options: Options<'_>) -> zbus::Result<()>;
+
+    /// `idle`, `installing`, `staged`, `on-trial` or `reporting`.
+    #[zbus(property)]
+    fn phase(&self) -> zbus::Result<String>;
+    /// What is being done, how far it is.
+    #[zbus(property)]
+    fn progress(&self) -> zbus::Result<Progress>;
+    /// Both slots.
+    #[zbus(property)]
+    fn slots(&self) -> zbus::Result<Vec<Slot>>;
+    /// The five answers given last.
+    #[zbus(property)]
+    fn decision(&self) -> zbus::Result<Decision>;
+    /// What went wrong last, or nothing.
+    #[zbus(property)]
+    fn last_error(&self) -> zbus::Result<String>;
+    /// Whether a person holds the device.
+    #[zbus(property)]
+    fn held(&self) -> zbus::Result<Hold>;
+    /// Images that failed here.
+    #[zbus(property)]
+    fn failed(&self) -> zbus::Result<Vec<Failed>>;
+    /// What happened, oldest first.
+    #[zbus(property)]
+    fn history(&self) -> zbus::Result<Vec<HistoryEntry>>;
+    /// Version of the daemon.
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// The phase changed.
+    #[zbus(signal)]
+    fn transition(&self, from: &str, to: &str, version: &str) -> zbus::Result<()>;
+    /// A job ended.
+    #[zbus(signal)]
+    fn completed(&self, job: zbus::ObjectPath<'_>, result: &str, message: &str)
+    -> zbus::Result<()>;
+}
+
+/// One piece of long work that a client began.
+#[zbus::proxy(
+    interface = "org.switchback.Update1.Job",
+    default_service = "org.switchback.Update1",
+)]
+pub trait Job {
+    /// `check`, `install` or `rollback`.
+    #[zbus(property)]
+    fn kind(&self) -> zbus::Result<String>;
+    /// `running`, `done` or `failed`.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
+    /// How it ended, in words.
+    #[zbus(property)]
+    fn message(&self) -> zbus::Result<String>;
+}

@@ -1,0 +1,204 @@
+//! Dictionaries (`a{sv}`) carried by properties. Keys that are absent have no value; clients
+//! ignore keys that they do not know, so that keys can be added.
+
+use serde_json::Value;
+use zbus::{DeserializeDict, SerializeDict, Type};
+
+/// The value as it appears in `--json` output: the same keys as on the bus.
+///
+/// (`serde::Serialize` is taken: on the bus each value travels inside a variant.)
+pub trait ToJson {
+    /// Converts.
+    fn to_json(&self) -> Value;
+}
+
+macro_rules! plain_json {
+    ($($type:ty),*) => {
+        $(impl ToJson for $type {
+            fn to_json(&self) -> Value {
+                Value::from(self.clone())
+            }
+        })*
+    };
+}
+
+plain_json!(String, bool, u32, u64);
+
+impl<T: ToJson> ToJson for Vec<T> {
+    fn to_json(&self) -> Value {
+        self.iter().map(T::to_json).collect()
+    }
+}
+
+macro_rules! dictionary {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+        #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl ToJson for $name {
+            fn to_json(&self) -> Value {
+                let mut map = serde_json::Map::new();
+                $(map.insert(stringify!($field).replace('_', "-"), self.$field.to_json());)*
+                Value::Object(map)
+            }
+        }
+    };
+}
+
+dictionary! {
+    /// How far the work under way is.
+    Progress {
+        /// `writing`, `verifying` or empty.
+        stage: String,
+        /// Bytes of the image done in this stage.
+        done: u64,
+        /// Bytes of the image.
+        total: u64,
+        /// Bytes received from the network for it.
+        received: u64,
+        /// Version being installed.
+        version: String,
+    }
+}
+
+dictionary! {
+    /// One slot.
+    Slot {
+        /// `a` or `b`.
+        name: String,
+        /// Its device.
+        device: String,
+        /// The bootloader's name for it.
+        bootname: String,
+        /// Whether it runs.
+        booted: bool,
+        /// Whether the bootloader tries it first.
+        primary: bool,
+        /// `ready`, `exhausted` or `bad`, as the bootloader sees it.
+        boot_state: String,
+        /// Tries left to the bootloader.
+        tries_left: u32,
+        /// Whether health was proven on it since it was written.
+        good: bool,
+        /// `unknown`, `writing` or `holds`.
+        content: String,
+        /// Version of what it holds; empty when unknown.
+        version: String,
+        /// SHA-256 of what it holds; empty when unknown.
+        sha256: String,
+        /// Bytes of what it holds.
+        size: u64,
+    }
+}
+
+dictionary! {
+    /// One of the five answers.
+    Answer {
+        /// `available`, `wanted`, `risk`, `trusted` or `verifiable`.
+        question: String,
+        /// `yes`, `no` or `not-asked`.
+        answer: String,
+        /// A stable word for programs.
+        code: String,
+        /// The reason, in words.
+        reason: String,
+        /// What would change it; empty where the answer is not no.
+        way_out: String,
+    }
+}
+
+dictionary! {
+    /// The five answers.
+    Decision {
+        /// When they were given (RFC 3339); empty before the first time.
+        at: String,
+        /// The version they are about; empty if the repository names none.
+        version: String,
+        /// Whether all are yes.
+        go: bool,
+        /// In the order in which they are asked.
+        answers: Vec<Answer>,
+    }
+}
+
+dictionary! {
+    /// Whether, why and since when the device is held.
+    Hold {
+        /// Whether it is.
+        held: bool,
+        /// Why.
+        reason: String,
+        /// Since when (RFC 3339).
+        since: String,
+    }
+}
+
+dictionary! {
+    /// An image that failed on this device.
+    Failed {
+        /// Its version.
+        version: String,
+        /// Its SHA-256.
+        sha256: String,
+        /// Why.
+        reason: String,
+        /// When (RFC 3339).
+        at: String,
+    }
+}
+
+dictionary! {
+    /// One line of the history.
+    HistoryEntry {
+        /// The action.
+        action: String,
+        /// `update`, `rollback` or `return`.
+        kind: String,
+        /// Version before; empty when unknown.
+        from: String,
+        /// Version wanted.
+        version: String,
+        /// Its image.
+        sha256: String,
+        /// The slot.
+        slot: String,
+        /// Whether nothing was downloaded.
+        flip_only: bool,
+        /// When it began (RFC 3339).
+        started: String,
+        /// When it ended (RFC 3339).
+        ended: String,
+        /// `committed`, `rolled-back`, `failed` or `cancelled`.
+        outcome: String,
+        /// How it ended, in words.
+        detail: String,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::wire::serialized::Context;
+    use zbus::wire::{LE, to_bytes};
+
+    use super::*;
+
+    #[test]
+    fn dictionaries_survive_the_bus() {
+        let answer = Answer { question: "wanted".into(), answer: "no".into(), ..Answer::default() };
+        let decision = Decision { go: false, answers: vec![answer], ..Decision::default() };
+        let bytes = to_bytes(Context::new(LE, 0), &decision).unwrap();
+        let (back, _): (Decision, _) = bytes.deserialize().unwrap();
+        assert_eq!(back, decision);
+    }
+
+    #[test]
+    fn json_has_the_keys_of_the_bus() {
+        let json = Slot { tries_left: 3, ..Slot::default() }.to_json();
+        assert_eq!(json["tries-left"], 3);
+        assert_eq!(json["booted"], false);
+    }
+}
