@@ -1,1 +1,3 @@
 //! Room reserved.
+
+pub mod nbd;
