@@ -1,0 +1,127 @@
+//! A repository locked for changes: documents are signed into it and committed together.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use serde_json::Value;
+use switchback_types::{TargetPath, Timestamp};
+use tough::TargetName;
+use tough::schema::Target;
+
+use crate::error::RepoError;
+use crate::keys::Keys;
+use crate::metadata::{Signing, hashes};
+use crate::repository::{Repository, artifact_file, digest};
+use crate::role::{Lifetimes, Role};
+use crate::store::Store;
+
+/// Where a verb works, with which keys, and when.
+#[derive(Debug, Clone)]
+pub struct Workplace<'a> {
+    /// The repository's directory.
+    pub repo: &'a Path,
+    /// The keys directory.
+    pub keys: &'a Path,
+    /// The time, from the caller's clock.
+    pub now: Timestamp,
+}
+
+/// A repository under change. What was signed into it counts for nothing until
+/// [`commit`](Self::commit) has written the metadata.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    store: Store,
+    keys: Keys,
+    lifetimes: Lifetimes,
+    now: Timestamp,
+    pub(crate) repository: Repository,
+    changed: BTreeSet<Role>,
+}
+
+impl Edit {
+    /// Locks the repository, and verifies it from the root that the keys directory pins: nobody
+    /// who can only write to the repository can make us sign what is theirs.
+    pub(crate) fn begin(place: &Workplace<'_>) -> Result<Self, RepoError> {
+        let keys = Keys::new(place.keys);
+        let root = keys.pinned_root()?;
+        if !place.repo.join("metadata/timestamp.json").is_file() {
+            return Err(RepoError::NoRepository {
+                path: place.repo.into(),
+            });
+        }
+        let store = Store::lock(place.repo)?;
+        Ok(Self {
+            store,
+            lifetimes: keys.lifetimes()?,
+            keys,
+            now: place.now,
+            repository: Repository::open(place.repo, &root)?,
+            changed: BTreeSet::new(),
+        })
+    }
+
+    /// The locked directory.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Fails now if a role that this change would not renew has expired, or if the key of one
+    /// that it would renew cannot be used: before minutes of compression, not after.
+    pub(crate) fn check_ready(&self, roles: &[Role]) -> Result<(), RepoError> {
+        let mut renewed: BTreeSet<_> = roles.iter().copied().collect();
+        renewed.extend([Role::Snapshot, Role::Timestamp]);
+        self.repository.metadata.check_fresh(self.now, &renewed)?;
+        for role in renewed {
+            self.keys.load(role)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a document and enters it into its role.
+    pub(crate) fn sign_document(
+        &mut self,
+        role: Role,
+        path: &TargetPath,
+        text: &str,
+        custom: HashMap<String, Value>,
+    ) -> Result<(), RepoError> {
+        let bytes = text.as_bytes();
+        self.store
+            .put(&artifact_file(path, &digest(bytes)), bytes)?;
+        let name = TargetName::new(path.as_str()).map_err(|source| RepoError::Signing {
+            role,
+            source: Box::new(source),
+        })?;
+        let target = Target {
+            length: bytes.len() as u64,
+            hashes: hashes(bytes),
+            custom,
+            _extra: HashMap::new(),
+        };
+        let targets = match role {
+            Role::Channels => &mut self.repository.metadata.channels,
+            _ => &mut self.repository.metadata.releases,
+        };
+        targets.targets.insert(name, target);
+        self.changed.insert(role);
+        Ok(())
+    }
+
+    /// Has a role signed anew although nothing in it changed.
+    pub(crate) fn renew(&mut self, role: Role) {
+        self.changed.insert(role);
+    }
+
+    /// Signs and writes everything that changed; without changes it does nothing.
+    pub(crate) fn commit(&mut self) -> Result<(), RepoError> {
+        let signing = Signing {
+            store: &self.store,
+            keys: &self.keys,
+            lifetimes: self.lifetimes,
+            now: self.now,
+        };
+        self.repository.metadata.commit(&self.changed, &signing)?;
+        self.changed.clear();
+        Ok(())
+    }
+}

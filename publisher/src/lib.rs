@@ -1,0 +1,43 @@
+//! Cuts releases, signs them and publishes them as plain files for any web server.
+//!
+//! A repository is what `docs/` calls it: signed metadata, signed documents, and blobs named by
+//! their digests. [`init`](init::init) makes one, [`publish`](release::publish) adds a release,
+//! [`channel::set`] says which release devices should run, [`refresh`](refresh::refresh) renews
+//! signatures, [`inspect`](inspect::inspect) looks at everything and changes nothing.
+//!
+//! What holds, whenever the power goes: a reader never sees metadata that names a file which is
+//! not there, and whatever was interrupted is finished by running it again.
+//!
+//! What this program never does: send anything over a network, change a published version, or
+//! sign what it did not find signed by the keys that the keys directory pins.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod channel;
+pub mod cli;
+pub mod content;
+mod edit;
+mod error;
+mod format;
+pub mod init;
+pub mod inspect;
+mod keys;
+mod metadata;
+mod output;
+pub mod refresh;
+pub mod release;
+mod repository;
+mod role;
+mod run;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use edit::Workplace;
+pub use error::{ExitKind, RepoError};
+pub use keys::{Keys, RoleKey};
+pub use metadata::Metadata;
+pub use repository::{Repository, artifact_file};
+pub use role::{Lifetime, Lifetimes, ParseLifetimeError, Role};
+pub use run::run;
+pub use store::Store;

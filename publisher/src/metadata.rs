@@ -1,0 +1,353 @@
+//! The signed metadata: read and verified, changed, signed again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::SystemRandom;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use switchback_types::Timestamp;
+use tough::editor::signed::SignedRole;
+use tough::key_source::KeySource;
+use tough::schema::{self, Hashes, KeyHolder, Metafile, Root, Snapshot, Targets};
+use tough::{ExpirationEnforcement, FilesystemTransport, RepositoryLoader};
+use url::Url;
+
+use crate::error::{RepoError, io};
+use crate::keys::{Keys, RoleKey};
+use crate::role::{Lifetimes, Role};
+use crate::store::Store;
+
+/// The version of the specification that the signing library writes and accepts.
+pub(crate) const SPEC_VERSION: &str = "1.0.0";
+
+/// Where metadata lies, relative to the repository.
+const DIRECTORY: &str = "metadata";
+
+/// The newest version of every role, verified.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    pub(crate) root: Root,
+    pub(crate) targets: Targets,
+    pub(crate) releases: Targets,
+    pub(crate) channels: Targets,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) timestamp: schema::Timestamp,
+}
+
+/// What signing needs beside the metadata.
+#[derive(Debug)]
+pub(crate) struct Signing<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) keys: &'a Keys,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) now: Timestamp,
+}
+
+impl Metadata {
+    /// Loads the metadata of the repository at `path`, starting from a trusted root, and checks
+    /// every signature, version and digest. Expired signatures are accepted: whoever signs or
+    /// inspects decides about them.
+    ///
+    /// # Errors
+    /// [`RepoError::NoRepository`], [`RepoError::Metadata`], [`RepoError::Layout`].
+    pub fn load(path: &Path, trusted_root: &[u8]) -> Result<Self, RepoError> {
+        let directory = path.join(DIRECTORY);
+        if !directory.join("timestamp.json").is_file() {
+            return Err(RepoError::NoRepository { path: path.into() });
+        }
+        let url = |directory: &Path| {
+            let absolute = fs::canonicalize(directory).map_err(io("find", directory))?;
+            Url::from_directory_path(&absolute)
+                .map_err(|()| RepoError::NoRepository { path: absolute })
+        };
+        let loader = RepositoryLoader::new(&trusted_root, url(&directory)?, url(path)?)
+            .transport(FilesystemTransport)
+            .expiration_enforcement(ExpirationEnforcement::Unsafe);
+        let loaded = block_on(loader.load())?.map_err(|source| RepoError::Metadata {
+            path: directory,
+            source: Box::new(source),
+        })?;
+        let targets = loaded.targets().signed.clone();
+        let delegated = |role: Role| {
+            targets
+                .delegated_targets(role.as_str())
+                .map(|signed| signed.signed.clone())
+                .map_err(|_| RepoError::Layout {
+                    path: path.into(),
+                    detail: format!("it delegates nothing to a role named {role}"),
+                })
+        };
+        Ok(Self {
+            releases: delegated(Role::Releases)?,
+            channels: delegated(Role::Channels)?,
+            root: loaded.root().signed.clone(),
+            snapshot: loaded.snapshot().signed.clone(),
+            timestamp: loaded.timestamp().signed.clone(),
+            targets,
+        })
+    }
+
+    /// The version of a role's metadata.
+    #[must_use]
+    pub fn version(&self, role: Role) -> u64 {
+        match role {
+            Role::Root => self.root.version,
+            Role::Targets => self.targets.version,
+            Role::Releases => self.releases.version,
+            Role::Channels => self.channels.version,
+            Role::Snapshot => self.snapshot.version,
+            Role::Timestamp => self.timestamp.version,
+        }
+        .get()
+    }
+
+    /// When a role's signature ends.
+    #[must_use]
+    pub fn expires(&self, role: Role) -> Timestamp {
+        let time = match role {
+            Role::Root => self.root.expires,
+            Role::Targets => self.targets.expires,
+            Role::Releases => self.releases.expires,
+            Role::Channels => self.channels.expires,
+            Role::Snapshot => self.snapshot.expires,
+            Role::Timestamp => self.timestamp.expires,
+        };
+        Timestamp::from_unix(time.as_second())
+    }
+
+    /// How many keys a role has, and how many of them must sign.
+    #[must_use]
+    pub fn threshold(&self, role: Role) -> (usize, u64) {
+        let top = |kind| {
+            self.root
+                .roles
+                .get(&kind)
+                .map_or((0, 0), |keys| (keys.keyids.len(), keys.threshold.get()))
+        };
+        match role {
+            Role::Root => top(schema::RoleType::Root),
+            Role::Targets => top(schema::RoleType::Targets),
+            Role::Snapshot => top(schema::RoleType::Snapshot),
+            Role::Timestamp => top(schema::RoleType::Timestamp),
+            Role::Releases | Role::Channels => self
+                .targets
+                .delegated_role(role.as_str())
+                .map_or((0, 0), |role| (role.keyids.len(), role.threshold.get())),
+        }
+    }
+
+    /// Refuses when a role that will not be signed anew has expired: devices would not accept
+    /// what is published.
+    ///
+    /// # Errors
+    /// [`RepoError::Expired`].
+    pub(crate) fn check_fresh(
+        &self,
+        now: Timestamp,
+        renewed: &BTreeSet<Role>,
+    ) -> Result<(), RepoError> {
+        for role in Role::ALL.into_iter().filter(|role| !renewed.contains(role)) {
+            let at = self.expires(role);
+            if at <= now {
+                return Err(RepoError::Expired { role, at });
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs the next version of the given roles, and of every role that must follow them, and
+    /// writes them so that no file is ever named before it exists: timestamp.json, which every
+    /// device reads first, comes last.
+    ///
+    /// # Errors
+    /// Whatever keys, signing and writing can fail with. Before timestamp.json is replaced,
+    /// devices see the repository as it was.
+    pub(crate) fn commit(
+        &mut self,
+        changed: &BTreeSet<Role>,
+        signing: &Signing<'_>,
+    ) -> Result<(), RepoError> {
+        let roles = with_followers(changed);
+        // All keys are read before the first file is written.
+        let keys = roles
+            .iter()
+            .map(|role| Ok((*role, signing.keys.load(*role)?)))
+            .collect::<Result<BTreeMap<_, _>, RepoError>>()?;
+        for (role, key) in keys {
+            self.advance(role, signing)?;
+            let bytes = self.sign(role, key)?;
+            let file = format!("{DIRECTORY}/{}", role.file_name(self.version(role)));
+            signing.store.put(&file, &bytes)?;
+            self.note_in_parent(role, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Signs version 1 of every role but root, which `init` writes itself, in the same order.
+    pub(crate) fn write_first(&mut self, signing: &Signing<'_>) -> Result<(), RepoError> {
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Root) {
+            let bytes = self.sign(role, signing.keys.load(role)?)?;
+            let file = format!("{DIRECTORY}/{}", role.file_name(self.version(role)));
+            signing.store.put(&file, &bytes)?;
+            self.note_in_parent(role, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives a role its next version and a new expiry.
+    fn advance(&mut self, role: Role, signing: &Signing<'_>) -> Result<(), RepoError> {
+        let (version, expires) = match role {
+            Role::Root => (&mut self.root.version, &mut self.root.expires),
+            Role::Targets => (&mut self.targets.version, &mut self.targets.expires),
+            Role::Releases => (&mut self.releases.version, &mut self.releases.expires),
+            Role::Channels => (&mut self.channels.version, &mut self.channels.expires),
+            Role::Snapshot => (&mut self.snapshot.version, &mut self.snapshot.expires),
+            Role::Timestamp => (&mut self.timestamp.version, &mut self.timestamp.expires),
+        };
+        *version = version
+            .checked_add(1)
+            .ok_or(RepoError::LastVersion { role })?;
+        *expires = expiry(signing, role);
+        Ok(())
+    }
+
+    fn sign(&self, role: Role, key: RoleKey) -> Result<Vec<u8>, RepoError> {
+        let top = || KeyHolder::Root(self.root.clone());
+        let delegated = |targets: &Targets| {
+            let targets = schema::DelegatedTargets {
+                name: role.as_str().into(),
+                targets: targets.clone(),
+            };
+            let delegations = self.targets.delegations.clone().unwrap_or_default();
+            sign(
+                role,
+                targets,
+                &KeyHolder::Delegations(delegations),
+                key.clone(),
+            )
+        };
+        match role {
+            Role::Root => sign_root(self.root.clone(), key),
+            Role::Targets => sign(role, self.targets.clone(), &top(), key),
+            Role::Releases => delegated(&self.releases),
+            Role::Channels => delegated(&self.channels),
+            Role::Snapshot => sign(role, self.snapshot.clone(), &top(), key),
+            Role::Timestamp => sign(role, self.timestamp.clone(), &top(), key),
+        }
+    }
+
+    /// Enters a role's new file into the role that vouches for it.
+    fn note_in_parent(&mut self, role: Role, bytes: &[u8]) {
+        let parent = match role {
+            Role::Root | Role::Timestamp => return,
+            Role::Snapshot => &mut self.timestamp.meta,
+            Role::Targets | Role::Releases | Role::Channels => &mut self.snapshot.meta,
+        };
+        let version = match role {
+            Role::Snapshot => self.snapshot.version,
+            Role::Releases => self.releases.version,
+            Role::Channels => self.channels.version,
+            _ => self.targets.version,
+        };
+        parent.insert(format!("{role}.json"), metafile(version, bytes));
+    }
+}
+
+/// A new signature's end.
+pub(crate) fn expiry(signing: &Signing<'_>, role: Role) -> jiff_tough::Timestamp {
+    let end = signing
+        .now
+        .plus_seconds(signing.lifetimes.of(role).seconds());
+    jiff_tough::Timestamp::from_second(end.unix()).unwrap_or(jiff_tough::Timestamp::MAX)
+}
+
+/// The roles and those that must be signed after them, in the order of [`Role::ALL`], which is
+/// the order in which they may be written.
+fn with_followers(changed: &BTreeSet<Role>) -> BTreeSet<Role> {
+    let mut roles = changed.clone();
+    if roles
+        .iter()
+        .any(|role| matches!(role, Role::Targets | Role::Releases | Role::Channels))
+    {
+        roles.insert(Role::Snapshot);
+    }
+    if roles.contains(&Role::Snapshot) {
+        roles.insert(Role::Timestamp);
+    }
+    roles
+}
+
+fn metafile(version: NonZeroU64, bytes: &[u8]) -> Metafile {
+    Metafile {
+        length: Some(bytes.len() as u64),
+        hashes: Some(hashes(bytes)),
+        version,
+        _extra: HashMap::new(),
+    }
+}
+
+/// The digest of a file, as metadata lists it.
+pub(crate) fn hashes(bytes: &[u8]) -> Hashes {
+    Hashes {
+        sha256: Sha256::digest(bytes).to_vec().into(),
+        _extra: HashMap::new(),
+    }
+}
+
+/// Signs version 1 of root, or the next one with an unchanged root key.
+pub(crate) fn sign_root(root: Root, key: RoleKey) -> Result<Vec<u8>, RepoError> {
+    let holder = KeyHolder::Root(root.clone());
+    sign(Role::Root, root, &holder, key)
+}
+
+fn sign<T: schema::Role + Serialize>(
+    role: Role,
+    value: T,
+    holder: &KeyHolder,
+    key: RoleKey,
+) -> Result<Vec<u8>, RepoError> {
+    let path: PathBuf = key.path().into();
+    let keys: [Box<dyn KeySource>; 1] = [Box::new(key)];
+    let random = SystemRandom::new();
+    let signed = block_on(SignedRole::new(value, holder, &keys, &random))?;
+    let signed = match signed {
+        // The library lets a root pass that nobody signed: it may get signatures later.
+        Ok(signed) if signed.signed().signatures.is_empty() => {
+            return Err(RepoError::KeyNotListed { role, path });
+        }
+        Ok(signed) => signed,
+        Err(
+            tough::error::Error::SigningKeysNotFound { .. }
+            | tough::error::Error::KeysNotFoundInRoot { .. },
+        ) => return Err(RepoError::KeyNotListed { role, path }),
+        Err(source) => {
+            return Err(RepoError::Signing {
+                role,
+                source: Box::new(source),
+            });
+        }
+    };
+    Ok(pretty(signed.signed()))
+}
+
+/// Metadata as text with its keys in order: signing the same thing again gives the same bytes.
+fn pretty<T: Serialize>(signed: &schema::Signed<T>) -> Vec<u8> {
+    // The library has serialised the same value a moment ago, to sign it.
+    let value = serde_json::to_value(signed).expect("what was signed can be written");
+    let mut bytes = serde_json::to_vec_pretty(&value).expect("a JSON value can be written");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Runs one call of the signing library, which is asynchronous, to its end.
+fn block_on<F: Future>(future: F) -> Result<F::Output, RepoError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io("start threads for", Path::new("reading metadata")))?;
+    Ok(runtime.block_on(future))
+}

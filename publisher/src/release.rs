@@ -1,0 +1,305 @@
+//! `publish`: cuts a release out of an image and signs it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, SCHEMA};
+use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
+
+use crate::channel::{self, ChannelChange};
+use crate::content::{self, Packing, digest_file};
+use crate::edit::{Edit, Workplace};
+use crate::error::{RepoError, io};
+use crate::format;
+use crate::role::Role;
+
+/// The field of an artifact's `custom` object that says why its number is out of line.
+const FORCED: &str = "sequence_forced_because";
+
+/// What `publish` is asked for.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// The image.
+    pub image: PathBuf,
+    /// The product; the repository's only one unless given.
+    pub product: Option<ProductName>,
+    /// What people call the release.
+    pub version: Version,
+    /// The kinds of hardware that the image runs on.
+    pub compatible: Vec<Compatible>,
+    /// Its place in line; the next free number unless given.
+    pub sequence: Option<u64>,
+    /// Why the number may be below the highest so far.
+    pub force_sequence: Option<String>,
+    /// The newest release's unless given.
+    pub security_epoch: Option<u32>,
+    /// Recognised from the image unless given.
+    pub format: Option<ImageFormat>,
+    /// A file with the notes.
+    pub notes: Option<PathBuf>,
+    /// Names kernel, initramfs, device tree and command line together.
+    pub kernel_id: Option<Digest>,
+    /// A channel to set to the release.
+    pub channel: Option<ChannelName>,
+    /// When the release was cut.
+    pub created: Timestamp,
+    /// How the image is cut and compressed.
+    pub packing: Packing,
+}
+
+/// What `publish` did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Published {
+    /// The release document.
+    pub release: Release,
+    /// Whether the same release was there already.
+    pub unchanged: bool,
+    /// The channel that names it now.
+    pub channel: Option<ChannelName>,
+}
+
+/// Publishes a release. Asking for the same release again changes nothing and succeeds, so an
+/// interrupted `publish` is finished by running it again.
+///
+/// # Errors
+/// [`RepoError::VersionTaken`], [`RepoError::SequenceTaken`],
+/// [`RepoError::SequenceNotIncreasing`], [`RepoError::Expired`] and everything that images, keys
+/// and files can fail with. Devices see the repository as it was then.
+pub fn publish(
+    place: &Workplace<'_>,
+    request: &PublishRequest,
+    progress: &dyn Fn(u64),
+) -> Result<Published, RepoError> {
+    let mut edit = Edit::begin(place)?;
+    publish_in(&mut edit, request, progress)
+}
+
+pub(crate) fn publish_in(
+    edit: &mut Edit,
+    request: &PublishRequest,
+    progress: &dyn Fn(u64),
+) -> Result<Published, RepoError> {
+    let product = edit.repository.product(request.product.as_ref())?;
+    match request.channel {
+        Some(_) => edit.check_ready(&[Role::Releases, Role::Channels])?,
+        None => edit.check_ready(&[Role::Releases])?,
+    }
+    let notes = request.notes.as_deref().map(read_notes).transpose()?;
+    let existing = edit.repository.releases(&product)?;
+    let taken = existing
+        .iter()
+        .find(|release| release.version == request.version);
+    let (release, unchanged) = match taken {
+        Some(taken) => {
+            check_same(taken, request, notes.as_deref())?;
+            (taken.clone(), true)
+        }
+        None => {
+            let line = Line::of(&existing);
+            let sequence = line.sequence(request)?;
+            let security_epoch = request.security_epoch.unwrap_or(line.security_epoch);
+            let draft = Draft {
+                product: &product,
+                sequence,
+                security_epoch,
+                notes,
+            };
+            (cut(edit, request, draft, progress)?, false)
+        }
+    };
+    if let Some(channel) = &request.channel {
+        let change = ChannelChange {
+            release: Some(&release),
+            ..ChannelChange::default()
+        };
+        channel::apply(edit, &product, channel, &change)?;
+    }
+    edit.commit()?;
+    Ok(Published {
+        release,
+        unchanged,
+        channel: request.channel.clone(),
+    })
+}
+
+/// What is known of a release before its image is read.
+struct Draft<'a> {
+    product: &'a ProductName,
+    sequence: u64,
+    security_epoch: u32,
+    notes: Option<String>,
+}
+
+/// Stores the image, then the document that names it.
+fn cut(
+    edit: &mut Edit,
+    request: &PublishRequest,
+    draft: Draft<'_>,
+    progress: &dyn Fn(u64),
+) -> Result<Release, RepoError> {
+    let format = match request.format {
+        Some(format) => format,
+        None => format::detect(&request.image)?,
+    };
+    let stored = content::store_image(edit.store(), &request.image, request.packing, progress)?;
+    let release = Release {
+        schema: SCHEMA,
+        product: draft.product.clone(),
+        compatible: request.compatible.clone(),
+        version: request.version.clone(),
+        sequence: draft.sequence,
+        security_epoch: draft.security_epoch,
+        created: request.created,
+        image: Image {
+            format,
+            size: stored.size,
+            sha256: stored.sha256,
+            segment_size: request.packing.segment_size,
+            segments: stored.segments,
+            kernel_id: request.kernel_id,
+        },
+        full: stored.full,
+        notes: draft.notes,
+    };
+    let path = release.path();
+    let text = release.to_json().map_err(|source| RepoError::Document {
+        path: path.to_string(),
+        source,
+    })?;
+    let custom = match &request.force_sequence {
+        Some(reason) => HashMap::from([(FORCED.to_owned(), Value::from(reason.as_str()))]),
+        None => HashMap::new(),
+    };
+    edit.sign_document(Role::Releases, &path, &text, custom)?;
+    Ok(release)
+}
+
+/// Where a product's line of releases stands.
+struct Line<'a> {
+    releases: &'a [Release],
+    security_epoch: u32,
+}
+
+impl<'a> Line<'a> {
+    /// `releases` are in order of their sequence numbers.
+    fn of(releases: &'a [Release]) -> Self {
+        Self {
+            releases,
+            security_epoch: releases.last().map_or(0, |newest| newest.security_epoch),
+        }
+    }
+
+    /// The new release's number: the one asked for if it may be had, or the next.
+    fn sequence(&self, request: &PublishRequest) -> Result<u64, RepoError> {
+        let Some(newest) = self.releases.last() else {
+            return Ok(request.sequence.unwrap_or(1));
+        };
+        let Some(sequence) = request.sequence else {
+            return Ok(newest.sequence.saturating_add(1));
+        };
+        if let Some(same) = self
+            .releases
+            .iter()
+            .find(|release| release.sequence == sequence)
+        {
+            return Err(RepoError::SequenceTaken {
+                sequence,
+                taken_by: same.version.clone(),
+            });
+        }
+        if sequence < newest.sequence && request.force_sequence.is_none() {
+            return Err(RepoError::SequenceNotIncreasing {
+                sequence,
+                last: newest.sequence,
+                last_version: newest.version.clone(),
+            });
+        }
+        Ok(sequence)
+    }
+}
+
+/// A version names one release for ever. What the request leaves open is as it was.
+fn check_same(
+    taken: &Release,
+    request: &PublishRequest,
+    notes: Option<&str>,
+) -> Result<(), RepoError> {
+    let image = digest_file(&request.image)
+        .map_err(io("read", &request.image))?
+        .sha256;
+    let pairs = [
+        (
+            "image",
+            taken.image.sha256.to_string(),
+            Some(image.to_string()),
+        ),
+        (
+            "sequence",
+            taken.sequence.to_string(),
+            request.sequence.map(|n| n.to_string()),
+        ),
+        (
+            "security epoch",
+            taken.security_epoch.to_string(),
+            request.security_epoch.map(|n| n.to_string()),
+        ),
+        (
+            "format",
+            taken.image.format.to_string(),
+            request.format.map(|f| f.to_string()),
+        ),
+        (
+            "compatible",
+            join(&taken.compatible),
+            Some(join(&request.compatible)),
+        ),
+        (
+            "kernel id",
+            taken
+                .image
+                .kernel_id
+                .map_or_else(|| "none".into(), |id| id.to_string()),
+            request.kernel_id.map(|id| id.to_string()),
+        ),
+        (
+            "notes",
+            taken.notes.clone().unwrap_or_default(),
+            notes.map(ToOwned::to_owned),
+        ),
+    ];
+    for (field, published, offered) in pairs {
+        if let Some(offered) = offered.filter(|offered| *offered != published) {
+            return Err(RepoError::VersionTaken {
+                product: taken.product.clone(),
+                version: taken.version.clone(),
+                difference: format!("its {field} is {published:?}, this one's {offered:?}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn join(names: &[Compatible]) -> String {
+    names
+        .iter()
+        .map(Compatible::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Reads the notes, without the newline at their end; their length is checked with the document.
+fn read_notes(path: &Path) -> Result<String, RepoError> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    fs::File::open(path)
+        // One byte more than allowed is enough to be refused.
+        .and_then(|file| {
+            file.take(MAX_NOTES_BYTES as u64 + 2)
+                .read_to_string(&mut text)
+        })
+        .map_err(io("read the notes in", path))?;
+    Ok(text.trim_end().to_owned())
+}

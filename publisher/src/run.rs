@@ -1,0 +1,197 @@
+//! Carries out what the command line says.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write};
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use switchback_types::Timestamp;
+
+use crate::channel::{self, ChannelRequest};
+use crate::cli::{
+    ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place, PublishArgs,
+    Verb,
+};
+use crate::content::Packing;
+use crate::edit::Workplace;
+use crate::error::{RepoError, io};
+use crate::init::init;
+use crate::inspect::{Depth, inspect, inspect_file};
+use crate::output::Answer;
+use crate::refresh::refresh;
+use crate::release::{PublishRequest, publish};
+use crate::repository::Repository;
+
+/// Runs one verb and writes its answer to `out`.
+///
+/// # Errors
+/// Whatever the verb fails with; the answer of `inspect` is written even then.
+pub fn run(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<(), RepoError> {
+    let answer = answer(cli, now, out)?;
+    let Some(answer) = answer else {
+        return Ok(());
+    };
+    answer
+        .write(cli.json, out)
+        .map_err(io("write to", Path::new("standard output")))?;
+    match answer.problems() {
+        0 => Ok(()),
+        count => Err(RepoError::Problems { count }),
+    }
+}
+
+fn answer(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<Option<Answer>, RepoError> {
+    let answer = match &cli.verb {
+        Verb::Init(args) => run_init(args, now)?,
+        Verb::Publish(args) => run_publish(args, now, cli.quiet || cli.json)?,
+        Verb::Channel(ChannelVerb::Set(args)) => run_channel_set(args, now)?,
+        Verb::Channel(ChannelVerb::Show(args)) => run_channel_show(args)?,
+        Verb::Refresh(args) => {
+            Answer::Refreshed(refresh(&workplace(&args.place, now), &args.roles)?)
+        }
+        Verb::Inspect(args) => run_inspect(args, now)?,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "switchback-repo", &mut script);
+            out.write_all(&script)
+                .map_err(io("write to", Path::new("standard output")))?;
+            return Ok(None);
+        }
+        Verb::Man { out } => {
+            fs::create_dir_all(out).map_err(io("create", out))?;
+            clap_mangen::generate_to(Cli::command(), out)
+                .map_err(io("write manual pages to", out))?;
+            return Ok(None);
+        }
+    };
+    Ok(Some(answer))
+}
+
+fn workplace(place: &Place, now: Timestamp) -> Workplace<'_> {
+    Workplace {
+        repo: &place.repo,
+        keys: &place.keys,
+        now,
+    }
+}
+
+fn run_init(args: &InitArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    let place = workplace(&args.place, now);
+    let repository = init(&place, &args.products, &args.lifetimes.lifetimes())?;
+    Ok(Answer::Initialised {
+        products: repository.products(),
+        root: crate::Keys::new(place.keys).pinned_root_path(),
+    })
+}
+
+fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answer, RepoError> {
+    let request = PublishRequest {
+        image: args.image.clone(),
+        product: args.product.clone(),
+        version: args.release_version.clone(),
+        compatible: args.compatible.clone(),
+        sequence: args.sequence,
+        force_sequence: args.force_sequence.clone(),
+        security_epoch: args.security_epoch,
+        format: args.format,
+        notes: args.notes.clone(),
+        kernel_id: args.kernel_id,
+        channel: args.channel.clone(),
+        created: args.created.unwrap_or(now),
+        packing: Packing {
+            segment_size: args.segment_size,
+            level: args.level,
+        },
+    };
+    let bar = progress_bar(&args.image, silent);
+    let published = publish(&workplace(&args.place, now), &request, &|done| {
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    Ok(Answer::Published(Box::new(published?)))
+}
+
+/// A bar on a terminal, nothing anywhere else.
+fn progress_bar(image: &Path, silent: bool) -> ProgressBar {
+    let length = fs::metadata(image).map_or(0, |metadata| metadata.len());
+    let target = if silent || !std::io::stderr().is_terminal() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    let template = "{spinner} compressing {wide_bar} {bytes}/{total_bytes} {eta}";
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn run_channel_set(args: &ChannelSetArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    let halted = match (args.halt, args.resume) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let request = ChannelRequest {
+        product: args.product.clone(),
+        channel: args.channel.clone(),
+        version: args.release_version.clone(),
+        allow_downgrade: args.allow_downgrade,
+        halted,
+        expires: args.expires.map(|time| now.plus_seconds(time.seconds())),
+    };
+    Ok(Answer::ChannelSet(channel::set(
+        &workplace(&args.place, now),
+        &request,
+    )?))
+}
+
+fn run_channel_show(args: &ChannelShowArgs) -> Result<Answer, RepoError> {
+    let root = trusted_root(&args.source.repo, args.source.root.as_deref())?;
+    let repository = Repository::open(&args.source.repo, &root)?;
+    let product = repository.product(args.product.as_ref())?;
+    let channels = match &args.channel {
+        None => repository.channels(&product)?,
+        Some(name) => match repository.channel(&product, name)? {
+            Some(channel) => vec![channel],
+            None => {
+                return Err(RepoError::NoSuchChannel {
+                    product,
+                    channel: name.to_string(),
+                });
+            }
+        },
+    };
+    Ok(Answer::Channels(channels))
+}
+
+fn run_inspect(args: &InspectArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    if let Some(file) = &args.file {
+        return Ok(Answer::File(inspect_file(file)?));
+    }
+    let repo = args.repo.as_deref().unwrap_or(Path::new("."));
+    let depth = if args.content {
+        Depth::Digests
+    } else {
+        Depth::Lengths
+    };
+    let root = trusted_root(repo, args.root.as_deref())?;
+    Ok(Answer::Repository(Box::new(inspect(
+        repo, &root, now, depth,
+    )?)))
+}
+
+fn trusted_root(repo: &Path, given: Option<&Path>) -> Result<Vec<u8>, RepoError> {
+    match given {
+        Some(path) => fs::read(path).map_err(io("read", path)),
+        None => {
+            let path = repo.join("metadata/1.root.json");
+            fs::read(&path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => RepoError::NoRepository { path: repo.into() },
+                _ => io("read", &path)(error),
+            })
+        }
+    }
+}
