@@ -16,6 +16,7 @@ mod expiry;
 mod fixtures;
 mod integrity;
 mod keys;
+mod python_tuf;
 mod random_input;
 mod repository;
 mod requests;
