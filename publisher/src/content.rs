@@ -5,7 +5,7 @@
 //! the image is. The result depends on the image, the segment size and the level only.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -295,5 +295,51 @@ impl<W: Write> Write for DigestingWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_fails_ends_every_thread() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        std::fs::write(&path, vec![1; 64 * 65_536]).unwrap();
+        let packing = Packing {
+            segment_size: 65_536,
+            level: 1,
+        };
+        for survive in [0, 1, 5] {
+            let mut taken = 0;
+            let result = compress(File::open(&path).unwrap(), &path, packing, |_| {
+                if taken == survive {
+                    return Err(io("write", &path)(io::Error::other("full")));
+                }
+                taken += 1;
+                Ok(())
+            });
+            assert!(matches!(result, Err(RepoError::Io { .. })));
+        }
+    }
+
+    #[test]
+    fn frames_arrive_in_the_order_of_their_segments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        let bytes: Vec<u8> = (0..37_u8).flat_map(|n| vec![n; 65_536]).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let packing = Packing {
+            segment_size: 65_536,
+            level: 1,
+        };
+        let mut decoded = Vec::new();
+        let image = compress(File::open(&path).unwrap(), &path, packing, |frame| {
+            decoded.extend(zstd::bulk::decompress(&frame.bytes, 65_536).unwrap());
+            Ok(())
+        });
+        assert_eq!(image.unwrap().size, bytes.len() as u64);
+        assert!(decoded == bytes);
     }
 }

@@ -245,6 +245,16 @@ pub enum RepoError {
         /// The bytes that came.
         found: u64,
     },
+    /// The notes are too long.
+    #[error("the notes in {} have {length} bytes, at most {limit} are allowed; shorten them", path.display())]
+    NotesTooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// Most bytes allowed.
+        limit: usize,
+    },
     /// The compressor failed.
     #[error("cannot compress segment {index} of {}", path.display())]
     Compression {
@@ -346,6 +356,7 @@ impl RepoError {
             | Self::ImageEmpty { .. }
             | Self::ImageTooLarge { .. }
             | Self::ImageChanged { .. }
+            | Self::NotesTooLong { .. }
             | Self::NoSuchProduct { .. }
             | Self::WhichProduct { .. }
             | Self::NoSuchRelease { .. }

@@ -177,11 +177,11 @@ fn delegations(keys: &Keys, products: &[ProductName]) -> Result<Delegations, Rep
         .iter()
         .filter(|product| seen.insert(*product))
         .collect();
-    let roles: [(Role, fn(&ProductName) -> String); 2] = [
-        (Role::Releases, release_pattern),
-        (Role::Channels, channel_pattern),
-    ];
-    for (role, pattern) in roles {
+    for role in [Role::Releases, Role::Channels] {
+        let pattern = match role {
+            Role::Channels => channel_pattern,
+            _ => release_pattern,
+        };
         let (id, key) = public_key(keys, role)?;
         delegations.keys.insert(id.clone(), key);
         let patterns = products

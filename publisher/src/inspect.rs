@@ -186,10 +186,11 @@ fn check_content(path: &Path, release: &Release, depth: Depth, problems: &mut Ve
         }
     }
     // The two tables are only worth reading when they are the ones that were signed.
-    if whole && depth == Depth::Digests {
-        if let Err(problem) = check_tables(path, release) {
-            problems.push(format!("release {}: {problem}", release.version));
-        }
+    if whole
+        && depth == Depth::Digests
+        && let Err(problem) = check_tables(path, release)
+    {
+        problems.push(format!("release {}: {problem}", release.version));
     }
 }
 

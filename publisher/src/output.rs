@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchback_manifest::{Channel, Release};
-use switchback_types::{ByteCount, ProductName};
+use switchback_types::{ByteCount, Compatible, ProductName};
 
 use crate::channel::ChannelSet;
 use crate::inspect::{FileReport, RepositoryReport};
@@ -123,11 +123,7 @@ fn write_published(published: &Published, out: &mut dyn Write) -> io::Result<()>
 
 fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
     let image = &release.image;
-    let compatible: Vec<_> = release
-        .compatible
-        .iter()
-        .map(|name| name.as_str())
-        .collect();
+    let compatible: Vec<_> = release.compatible.iter().map(Compatible::as_str).collect();
     writeln!(out, "{} {}", release.product, release.version)?;
     writeln!(
         out,

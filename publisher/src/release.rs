@@ -290,16 +290,17 @@ fn join(names: &[Compatible]) -> String {
         .join(", ")
 }
 
-/// Reads the notes, without the newline at their end; their length is checked with the document.
+/// Reads the notes, without the white space at their end.
 fn read_notes(path: &Path) -> Result<String, RepoError> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    fs::File::open(path)
-        // One byte more than allowed is enough to be refused.
-        .and_then(|file| {
-            file.take(MAX_NOTES_BYTES as u64 + 2)
-                .read_to_string(&mut text)
-        })
-        .map_err(io("read the notes in", path))?;
+    let reading = "read the notes in";
+    let length = fs::metadata(path).map_err(io(reading, path))?.len();
+    if length > MAX_NOTES_BYTES as u64 {
+        return Err(RepoError::NotesTooLong {
+            path: path.into(),
+            length,
+            limit: MAX_NOTES_BYTES,
+        });
+    }
+    let text = fs::read_to_string(path).map_err(io(reading, path))?;
     Ok(text.trim_end().to_owned())
 }
