@@ -8,7 +8,7 @@
 //!
 //! A parsed document is only well formed. [`TrustedRelease`] and [`TrustedChannel`] also say
 //! that the repository's signatures covered it: they are made from a
-//! `VerifiedTarget` and from nothing else.
+//! [`VerifiedTarget`](switchback_tuf::VerifiedTarget) and from nothing else.
 //!
 //! The crate never does I/O, never reads a clock and computes no digests: whoever fetches a blob
 //! compares it with its [`BlobRef`] before parsing it here.

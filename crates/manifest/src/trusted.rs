@@ -2,8 +2,11 @@
 
 use core::ops::Deref;
 
+use switchback_tuf::VerifiedTarget;
+use switchback_types::TargetPath;
+
 use crate::channel::Channel;
-use crate::error::ManifestError;
+use crate::error::{DocumentKind, ManifestError};
 use crate::release::Release;
 
 /// A release document whose bytes were signed under the name that they claim.
@@ -11,6 +14,17 @@ use crate::release::Release;
 pub struct TrustedRelease(Release);
 
 impl TrustedRelease {
+    /// Reads the document out of a verified artifact.
+    ///
+    /// # Errors
+    /// As [`Release::parse`]; also when the artifact was signed as anything else than
+    /// `releases/<product>/<version>/release.json` with the document's own product and version.
+    pub fn from_verified(artifact: &VerifiedTarget) -> Result<Self, ManifestError> {
+        let release = Release::parse(artifact.bytes())?;
+        check_path(DocumentKind::Release, artifact.path(), release.path())?;
+        Ok(Self(release))
+    }
+
     /// A proof of nothing, for the tests of crates that need one.
     #[cfg(feature = "testing")]
     #[must_use]
@@ -38,6 +52,17 @@ impl Deref for TrustedRelease {
 pub struct TrustedChannel(Channel);
 
 impl TrustedChannel {
+    /// Reads the document out of a verified artifact.
+    ///
+    /// # Errors
+    /// As [`Channel::parse`]; also when the artifact was signed as anything else than
+    /// `channels/<product>/<channel>.json` with the document's own product and channel.
+    pub fn from_verified(artifact: &VerifiedTarget) -> Result<Self, ManifestError> {
+        let channel = Channel::parse(artifact.bytes())?;
+        check_path(DocumentKind::Channel, artifact.path(), channel.path())?;
+        Ok(Self(channel))
+    }
+
     /// A proof of nothing, for the tests of crates that need one.
     #[cfg(feature = "testing")]
     #[must_use]
@@ -67,4 +92,19 @@ impl Deref for TrustedChannel {
     fn deref(&self) -> &Channel {
         &self.0
     }
+}
+
+fn check_path(
+    kind: DocumentKind,
+    signed_as: &TargetPath,
+    belongs_at: TargetPath,
+) -> Result<(), ManifestError> {
+    if *signed_as == belongs_at {
+        return Ok(());
+    }
+    Err(ManifestError::WrongPath {
+        kind,
+        signed_as: signed_as.clone(),
+        belongs_at,
+    })
 }

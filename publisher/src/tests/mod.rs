@@ -3,5 +3,6 @@
 
 mod crash;
 mod device;
+mod keys;
 mod rules;
 mod world;

@@ -1,7 +1,6 @@
 //! What the publisher refuses, and that it then changed nothing.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use switchback_manifest::ImageFormat;
 use switchback_types::Timestamp;
@@ -10,13 +9,12 @@ use crate::channel::{self, ChannelRequest};
 use crate::error::{ExitKind, RepoError};
 use crate::init::init;
 use crate::inspect::{FileReport, inspect_file};
-use crate::keys::Keys;
 use crate::refresh::refresh;
 use crate::release::PublishRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
 use crate::store::Store;
 
-use super::world::{Device, World, noise, now};
+use super::world::{Device, World, noise, now, two_releases};
 
 fn channel_request(version: Option<&str>) -> ChannelRequest {
     ChannelRequest {
@@ -29,21 +27,10 @@ fn channel_request(version: Option<&str>) -> ChannelRequest {
     }
 }
 
-/// Versions 1 and 2, with sequence numbers 10 and 20.
-fn world() -> World {
-    let world = World::new();
-    for (version, sequence) in [("1", 10), ("2", 20)] {
-        let mut request = world.request(version, version.as_bytes());
-        request.sequence = Some(sequence);
-        world.publish(&request).unwrap();
-    }
-    world
-}
-
 #[test]
 fn a_published_version_never_changes() {
     type Change = fn(&mut PublishRequest);
-    let world = world();
+    let world = two_releases();
     let changes: [(&str, Change); 5] = [
         ("sequence", |request| request.sequence = Some(30)),
         ("security epoch", |request| request.security_epoch = Some(7)),
@@ -76,7 +63,7 @@ fn a_published_version_never_changes() {
 
 #[test]
 fn publishing_the_same_again_writes_nothing() {
-    let world = world();
+    let world = two_releases();
     let before = world.files();
     let published = world.publish(&world.request("2", b"2")).unwrap();
     assert!(published.unchanged);
@@ -85,7 +72,7 @@ fn publishing_the_same_again_writes_nothing() {
 
 #[test]
 fn sequence_numbers_go_up_unless_a_reason_is_signed() {
-    let world = world();
+    let world = two_releases();
     let mut request = world.request("3", b"3");
     request.sequence = Some(10);
     let error = world.publish(&request).unwrap_err();
@@ -151,7 +138,7 @@ fn unusable_images_and_notes_are_refused() {
 
 #[test]
 fn a_channel_goes_back_only_when_that_is_said() {
-    let world = world();
+    let world = two_releases();
     let error = channel::set(&world.place(), &channel_request(Some("1"))).unwrap_err();
     assert!(
         matches!(error, RepoError::ChannelDowngrade { .. }),
@@ -182,7 +169,7 @@ fn a_channel_goes_back_only_when_that_is_said() {
 
 #[test]
 fn a_halted_channel_stays_halted_until_it_is_resumed() {
-    let world = world();
+    let world = two_releases();
     let mut halt = channel_request(None);
     halt.halted = Some(true);
     channel::set(&world.place(), &halt).unwrap();
@@ -195,7 +182,7 @@ fn a_halted_channel_stays_halted_until_it_is_resumed() {
 
 #[test]
 fn what_does_not_exist_is_named_together_with_what_does() {
-    let world = world();
+    let world = two_releases();
     let error = channel::set(&world.place(), &channel_request(Some("9"))).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -239,7 +226,7 @@ fn several_products_are_kept_apart() {
 
 #[test]
 fn expired_roles_stop_a_publish_until_they_are_renewed() {
-    let mut world = world();
+    let mut world = two_releases();
     world.now = now().plus_seconds(Lifetime::days(366).seconds());
     for role in [Role::Root, Role::Targets] {
         let error = world.publish(&world.request("3", b"3")).unwrap_err();
@@ -274,140 +261,12 @@ fn expired_roles_stop_a_publish_until_they_are_renewed() {
 }
 
 #[test]
-fn publishing_needs_no_offline_key() {
-    let world = world();
-    let keys = Keys::new(world.place().keys);
-    for role in [Role::Root, Role::Targets] {
-        fs::remove_file(keys.path(role)).unwrap();
-    }
-    world.publish(&world.request("3", b"3")).unwrap();
-    let error = refresh(&world.place(), &[Role::Targets]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            RepoError::KeyMissing {
-                role: Role::Targets,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(error.exit_kind(), ExitKind::Keys);
-}
-
-#[test]
-fn keys_that_are_open_foreign_or_broken_are_refused() {
-    let world = world();
-    let path = Keys::new(world.place().keys).path(Role::Releases);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let error = world.publish(&world.request("3", b"3")).unwrap_err();
-    assert!(
-        matches!(error, RepoError::KeyMode { mode: 0o640, .. }),
-        "{error}"
-    );
-
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::copy(Keys::new(world.place().keys).path(Role::Snapshot), &path).unwrap();
-    let before = Device::poll(&world).follow("stable").1.version.clone();
-    let error = world.publish(&world.request("3", b"3")).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            RepoError::KeyNotListed {
-                role: Role::Releases,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(Device::poll(&world).follow("stable").1.version, before);
-
-    fs::write(&path, "not a key").unwrap();
-    let error = world.publish(&world.request("3", b"3")).unwrap_err();
-    assert!(matches!(error, RepoError::KeyUnusable { .. }), "{error}");
-}
-
-#[test]
-fn new_keys_are_closed_to_others_and_are_not_shown() {
-    let world = World::new();
-    let keys = Keys::new(world.place().keys);
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(world.place().keys), 0o700);
-    for role in Role::ALL {
-        assert_eq!(mode(&keys.path(role)), 0o600, "{role}");
-        let text = fs::read_to_string(keys.path(role)).unwrap();
-        assert!(text.starts_with("-----BEGIN PRIVATE KEY-----"), "{role}");
-    }
-    let shown = format!("{:?}", keys.load(Role::Root).unwrap());
-    assert!(
-        shown.contains("root.pem") && !shown.contains("bytes"),
-        "{shown}"
-    );
-}
-
-#[test]
-fn init_protects_keys_and_repositories_that_exist() {
-    let world = World::new();
-    let products = ["gw".parse().unwrap()];
-    let lifetimes = Lifetimes::default();
-    let error = init(&world.place(), &products, &lifetimes).unwrap_err();
-    assert!(
-        matches!(error, RepoError::RepositoryExists { .. }),
-        "{error}"
-    );
-
-    let second = world.path("second");
-    let mut place = world.place();
-    place.repo = &second;
-    let error = init(&place, &products, &lifetimes).unwrap_err();
-    assert!(matches!(error, RepoError::KeysTaken { .. }), "{error}");
-
-    let inside = second.join("private/keys");
-    place.keys = &inside;
-    let error = init(&place, &products, &lifetimes).unwrap_err();
-    assert!(
-        matches!(error, RepoError::KeysInsideRepository { .. }),
-        "{error}"
-    );
-    assert!(!inside.exists());
-}
-
-#[test]
-fn a_repository_with_another_root_is_not_signed_for() {
-    let ours = world();
-    let theirs = World::new();
-    fs::remove_dir_all(ours.path("repo")).unwrap();
-    fs::rename(theirs.path("repo"), ours.path("repo")).unwrap();
-    let before = ours.files();
-    let error = ours.publish(&ours.request("3", b"3")).unwrap_err();
-    assert!(matches!(error, RepoError::Metadata { .. }), "{error}");
-    assert_eq!(error.exit_kind(), ExitKind::Repository);
-    assert_eq!(ours.files(), before);
-}
-
-#[test]
 fn only_one_process_at_a_time_changes_a_repository() {
-    let world = world();
+    let world = two_releases();
     let _held = Store::lock(world.place().repo).unwrap();
     let error = world.publish(&world.request("3", b"3")).unwrap_err();
     assert!(matches!(error, RepoError::Busy { .. }), "{error}");
     assert_eq!(error.exit_kind(), ExitKind::Busy);
-}
-
-#[test]
-fn the_lifetimes_given_to_init_hold_for_later_verbs() {
-    let world = World::empty();
-    let lifetimes = Lifetimes {
-        timestamp: "12h".parse().unwrap(),
-        ..Lifetimes::default()
-    };
-    init(&world.place(), &["gw".parse().unwrap()], &lifetimes).unwrap();
-    let refreshed = refresh(&world.place(), &[Role::Timestamp]).unwrap();
-    assert_eq!(refreshed.roles.len(), 1);
-    assert_eq!(
-        refreshed.roles[0].expires,
-        world.now.plus_seconds(12 * 3600)
-    );
 }
 
 #[test]
@@ -446,7 +305,7 @@ fn inspect_lists_everything_that_is_wrong() {
 
 #[test]
 fn a_damaged_document_is_found_before_anything_is_signed() {
-    let world = world();
+    let world = two_releases();
     let files = world.files();
     let document = files
         .keys()
@@ -460,7 +319,7 @@ fn a_damaged_document_is_found_before_anything_is_signed() {
 
 #[test]
 fn inspect_recognises_files_by_what_they_say() {
-    let world = world();
+    let world = two_releases();
     let repo = world.path("repo");
     let mut kinds = Vec::new();
     for path in world
@@ -485,7 +344,7 @@ fn inspect_recognises_files_by_what_they_say() {
 
 #[test]
 fn a_channel_document_can_have_an_end() {
-    let mut world = world();
+    let mut world = two_releases();
     let mut request = channel_request(None);
     request.expires = Some(Timestamp::from_unix(now().unix() + 3600));
     channel::set(&world.place(), &request).unwrap();

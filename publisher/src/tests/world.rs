@@ -122,6 +122,17 @@ impl World {
     }
 }
 
+/// Versions 1 and 2, with sequence numbers 10 and 20.
+pub(super) fn two_releases() -> World {
+    let world = World::new();
+    for (version, sequence) in [("1", 10), ("2", 20)] {
+        let mut request = world.request(version, version.as_bytes());
+        request.sequence = Some(sequence);
+        world.publish(&request).unwrap();
+    }
+    world
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
