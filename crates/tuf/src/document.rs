@@ -1,19 +1,16 @@
 //! Signed metadata files: first drafts, then, once enough keys vouch for them, documents.
 
-use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use switchback_types::Timestamp;
 
-use crate::canonical::to_canonical;
 use crate::delegation::Authority;
+use crate::envelope::Envelope;
 use crate::error::TufError;
-use crate::json;
-use crate::key::Signature;
 use crate::schema::Body;
 
 /// Metadata that was trusted when it became a value of this type.
@@ -27,20 +24,83 @@ pub(crate) struct Document<B> {
 }
 
 impl<B: Body> Document<B> {
+    /// Reads what this device vouched for when it stored it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Draft::claims`].
+    pub(crate) fn from_own_store(file: &str, bytes: Vec<u8>) -> Result<Self, TufError> {
+        let (header, body) = parse::<B>(file, &bytes)?;
+        Ok(Self {
+            bytes,
+            version: header.version.get(),
+            expires: header.expires,
+            body,
+        })
+    }
+
     /// Whether the keys of `authority`, which may have changed since, still vouch for it.
     pub(crate) fn is_still_signed_by(&self, file: &str, authority: &Authority) -> bool {
-        Draft::<B>::parse(file, self.bytes.clone())
-            .and_then(|draft| draft.authenticate(file, authority))
+        Envelope::read(file, &self.bytes)
+            .and_then(|envelope| envelope.authenticate(file, authority))
             .is_ok()
     }
 }
 
-/// Metadata that was parsed and nothing more.
+/// A file that somebody served. Its body is read only once its signatures are known to be good,
+/// except where the body itself says who may sign it.
 #[derive(Debug)]
-pub(crate) struct Draft<B> {
-    document: Document<B>,
-    payload: Vec<u8>,
-    signatures: Vec<Signature>,
+pub(crate) struct Draft<'a> {
+    file: &'a str,
+    bytes: Vec<u8>,
+    envelope: Envelope,
+}
+
+impl<'a> Draft<'a> {
+    /// Reads the outside; `file` is the name for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Envelope::read`].
+    pub(crate) fn read(file: &'a str, bytes: Vec<u8>) -> Result<Self, TufError> {
+        let envelope = Envelope::read(file, &bytes)?;
+        Ok(Self {
+            file,
+            bytes,
+            envelope,
+        })
+    }
+
+    /// Checks that the keys of `authority` vouch for it.
+    ///
+    /// # Errors
+    ///
+    /// [`TufError::Threshold`].
+    pub(crate) fn authenticate(&self, authority: &Authority) -> Result<(), TufError> {
+        self.envelope.authenticate(self.file, authority)
+    }
+
+    /// What the body claims, not to be believed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TufError::Malformed`], [`TufError::WrongType`], [`TufError::UnknownSpecification`].
+    pub(crate) fn claims<B: Body>(&self) -> Result<B, TufError> {
+        parse(self.file, &self.bytes).map(|(_, body)| body)
+    }
+
+    /// The document, vouched for by `authority`.
+    ///
+    /// # Errors
+    ///
+    /// [`TufError::Threshold`], and as [`claims`](Self::claims).
+    pub(crate) fn vouched_by<B: Body>(
+        self,
+        authority: &Authority,
+    ) -> Result<Document<B>, TufError> {
+        self.authenticate(authority)?;
+        Document::from_own_store(self.file, self.bytes)
+    }
 }
 
 /// What every signed body has (4.2).
@@ -53,134 +113,46 @@ struct Header {
     expires: Timestamp,
 }
 
-impl<B: Body> Draft<B> {
-    /// Parses a file; `file` is its name for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`TufError::Json`], [`TufError::Malformed`], [`TufError::WrongType`],
-    /// [`TufError::UnknownSpecification`].
-    pub(crate) fn parse(file: &str, bytes: Vec<u8>) -> Result<Self, TufError> {
-        let value = json::parse(&bytes).map_err(|source| TufError::Json {
-            file: file.into(),
-            source,
-        })?;
-        let malformed = |reason: String| TufError::Malformed {
-            file: file.into(),
-            reason,
-        };
-        let signed = value
-            .get("signed")
-            .ok_or_else(|| malformed("no \"signed\"".into()))?;
-        let header = Header::deserialize(signed).map_err(|error| malformed(error.to_string()))?;
-        check_header::<B>(file, &header)?;
-        let body = B::deserialize(signed).map_err(|error| malformed(error.to_string()))?;
-        if let Some(problem) = body.problem() {
-            return Err(malformed(problem));
-        }
-        let payload = to_canonical(signed).map_err(|error| malformed(error.to_string()))?;
-        let signatures = signatures(&value).map_err(malformed)?;
-        Ok(Self {
-            document: Document {
-                bytes,
-                version: header.version.get(),
-                expires: header.expires,
-                body,
-            },
-            payload,
-            signatures,
-        })
-    }
-
-    /// What the file claims, still to be believed.
-    pub(crate) fn claims(&self) -> &Document<B> {
-        &self.document
-    }
-
-    /// Checks that at least a threshold of the authority's keys signed.
-    ///
-    /// Distinct key values are counted, not ids: one key listed under two ids is one signer.
-    /// Signatures by unknown keys and signatures that do not verify are passed over.
-    ///
-    /// # Errors
-    ///
-    /// [`TufError::Threshold`].
-    pub(crate) fn authenticate(&self, file: &str, authority: &Authority) -> Result<(), TufError> {
-        let signers: BTreeSet<_> = self
-            .signatures
-            .iter()
-            .filter_map(|signature| {
-                let key = authority.keys.get(&signature.key_id)?;
-                key.verifies(&self.payload, &signature.bytes).then_some(key)
-            })
-            .collect();
-        let valid = u64::try_from(signers.len()).unwrap_or(u64::MAX);
-        if valid < authority.threshold {
-            return Err(TufError::Threshold {
-                file: file.into(),
-                role: authority.role.clone(),
-                valid,
-                threshold: authority.threshold,
-            });
-        }
-        Ok(())
-    }
-
-    /// The document, vouched for by `authority`.
-    ///
-    /// # Errors
-    ///
-    /// [`TufError::Threshold`].
-    pub(crate) fn vouched_by(
-        self,
-        file: &str,
-        authority: &Authority,
-    ) -> Result<Document<B>, TufError> {
-        self.authenticate(file, authority)?;
-        Ok(self.document)
-    }
-
-    /// The document, which this device vouched for when it stored it.
-    pub(crate) fn assume_trusted(self) -> Document<B> {
-        self.document
-    }
+/// The part of a file that is read here; keys given twice were refused with its outside.
+#[derive(Deserialize)]
+struct Inside<T> {
+    signed: T,
 }
 
-fn check_header<B: Body>(file: &str, header: &Header) -> Result<(), TufError> {
+/// Reads the signed part: first what all bodies share, so that another role's metadata is called
+/// that, and not malformed.
+fn parse<B: Body>(file: &str, bytes: &[u8]) -> Result<(Header, B), TufError> {
+    let header: Header = parse_part(file, bytes)?;
     if header.kind != B::TYPE {
         return Err(TufError::WrongType {
             file: file.into(),
             expected: B::TYPE,
-            found: header.kind.clone(),
+            found: header.kind,
         });
     }
     // Repositories in the field say "1.0" as well as "1.0.31": only the major number decides.
     if header.spec_version.split('.').next() != Some("1") {
         return Err(TufError::UnknownSpecification {
             file: file.into(),
-            found: header.spec_version.clone(),
+            found: header.spec_version,
         });
     }
-    Ok(())
+    let body: B = parse_part(file, bytes)?;
+    match body.problem() {
+        None => Ok((header, body)),
+        Some(reason) => Err(TufError::Malformed {
+            file: file.into(),
+            reason,
+        }),
+    }
 }
 
-/// Reads the signatures; two by one key id make the file invalid (4.2.1: key ids are unique).
-fn signatures(envelope: &Value) -> Result<Vec<Signature>, String> {
-    let written = envelope
-        .get("signatures")
-        .and_then(Value::as_array)
-        .ok_or("no list of \"signatures\"")?;
-    let mut seen = BTreeSet::new();
-    let mut signatures = Vec::with_capacity(written.len());
-    for value in written {
-        let signature = Signature::from_json(value).ok_or("a signature lacks keyid or sig")?;
-        if !seen.insert(signature.key_id.clone()) {
-            return Err(alloc::format!(
-                "two signatures by the key {}",
-                signature.key_id
-            ));
-        }
-        signatures.push(signature);
+fn parse_part<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, TufError> {
+    match serde_json::from_slice::<Inside<T>>(bytes) {
+        Ok(inside) => Ok(inside.signed),
+        Err(error) => Err(TufError::Malformed {
+            file: file.into(),
+            reason: error.to_string(),
+        }),
     }
-    Ok(signatures)
 }

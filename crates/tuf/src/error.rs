@@ -12,8 +12,8 @@ use crate::refresh::Staleness;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TufError {
-    /// The bytes are not one unambiguous JSON document.
-    #[error("{file}: not usable JSON; publish it again or check what stands between")]
+    /// The bytes are not one unambiguous JSON document with something signed in it.
+    #[error("{file}: not a signed JSON document; publish it again or check what stands between")]
     Json {
         /// The file.
         file: String,

@@ -1,6 +1,5 @@
 //! Public keys and the one question asked of them.
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -84,25 +83,6 @@ impl fmt::Debug for PublicKey {
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::from_json(&Value::deserialize(deserializer)?))
-    }
-}
-
-/// One signature as written; not checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Signature {
-    /// Id of the key that is said to have signed.
-    pub(crate) key_id: String,
-    /// The signature; empty where the text was not hexadecimal, which no key verifies.
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Signature {
-    /// Reads `{"keyid": …, "sig": …}`; `None` when either is not a string.
-    pub(crate) fn from_json(value: &Value) -> Option<Self> {
-        Some(Self {
-            key_id: value.get("keyid")?.as_str()?.to_string(),
-            bytes: hex::decode(value.get("sig")?.as_str()?).unwrap_or_default(),
-        })
     }
 }
 

@@ -43,12 +43,12 @@ extern crate alloc;
 mod canonical;
 mod delegation;
 mod document;
+mod envelope;
 mod error;
 mod exchange;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod hashes;
-mod json;
 mod key;
 mod limits;
 mod lookup;

@@ -3,6 +3,9 @@
 /// Upper bounds on what is downloaded and walked; the defaults suit a small device.
 ///
 /// Lengths are in bytes. A length signed in the parent role lowers the bound, never raises it.
+/// Memory follows from them: judging a file takes up to four times its size when it is honest and
+/// seven times when it was made to hurt (measured), so a board that is short of memory lowers
+/// `targets_length`, and its publisher delegates rather than letting one role grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest root metadata (default 512 KiB: hundreds of keys).

@@ -188,14 +188,14 @@ impl Refresh {
         }
         self.rotations += 1;
         let file = request.name.as_str();
-        let draft = Draft::<Root>::parse(file, bytes)?;
+        let draft = Draft::read(file, bytes)?;
         // 5.3.4: a threshold of the trusted root's keys, and a threshold of its own.
-        draft.authenticate(file, &self.state.root.body.root())?;
+        draft.authenticate(&self.state.root.body.root())?;
+        let itself = draft.claims::<Root>()?.root();
+        let root: Document<Root> = draft.vouched_by(&itself)?;
         // 5.3.5: exactly the next version.
         let expected = self.state.root.version.saturating_add(1);
-        check_version(file, expected, draft.claims().version)?;
-        let itself = draft.claims().body.root();
-        let root = draft.vouched_by(file, &itself)?;
+        check_version(file, expected, root.version)?;
         // 5.3.6: its expiry does not matter yet. 5.3.11 is done at every step, not after the
         // last one, so that a state stored in between does not keep what this root revoked.
         let revokes =
@@ -242,7 +242,7 @@ impl Refresh {
         let file = request.name.as_str();
         let authority = self.state.root.body.timestamp();
         // 5.4.2
-        let offered = Draft::<TimestampRole>::parse(file, bytes)?.vouched_by(file, &authority)?;
+        let offered: Document<TimestampRole> = Draft::read(file, bytes)?.vouched_by(&authority)?;
         let versions = self.state.versions();
         // 5.4.3.1
         check_rollback(file, &Role::Timestamp, versions.timestamp, offered.version)?;
@@ -453,7 +453,7 @@ pub(crate) fn take<B: Body>(
     authority: &Authority,
 ) -> Result<Document<B>, TufError> {
     meta.check(file, &bytes)?;
-    let document = Draft::<B>::parse(file, bytes)?.vouched_by(file, authority)?;
+    let document: Document<B> = Draft::read(file, bytes)?.vouched_by(authority)?;
     check_version(file, meta.version(), document.version)?;
     Ok(document)
 }

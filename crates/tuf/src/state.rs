@@ -57,10 +57,10 @@ impl TrustedState {
     /// When the bytes are not root metadata signed by a threshold of its own keys.
     pub fn from_root(root: &[u8], floor: Timestamp) -> Result<Self, TufError> {
         let name = MetadataName::latest(&Role::Root);
-        let draft = Draft::<Root>::parse(name.as_str(), root.to_vec())?;
-        let itself = draft.claims().body.root();
+        let draft = Draft::read(name.as_str(), root.to_vec())?;
+        let itself = draft.claims::<Root>()?.root();
         Ok(Self {
-            root: draft.vouched_by(name.as_str(), &itself)?,
+            root: draft.vouched_by(&itself)?,
             timestamp: None,
             snapshot: None,
             targets: None,

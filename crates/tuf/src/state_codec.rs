@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use ring::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use switchback_types::Timestamp;
 
-use crate::document::{Document, Draft};
+use crate::document::Document;
 use crate::error::TufError;
 use crate::name::Role;
 use crate::schema::Body;
@@ -95,8 +95,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<TrustedState, TufError> {
 }
 
 fn read<B: Body>(file: &[u8]) -> Result<Document<B>, TufError> {
-    let draft = Draft::parse("stored metadata", file.to_vec()).map_err(unusable)?;
-    Ok(draft.assume_trusted())
+    Document::from_own_store("stored metadata", file.to_vec()).map_err(unusable)
 }
 
 fn damaged(reason: &str) -> TufError {

@@ -1,5 +1,7 @@
 //! Lengths, hashes, limits, and documents that say two things at once.
 
+use std::error::Error as _;
+
 use serde_json::json;
 use switchback_tuf::{ErrorKind, Freshness, TufError};
 
@@ -101,7 +103,7 @@ fn a_key_given_twice_in_an_object_is_refused() {
         .insert("timestamp.json".into(), doubled.into_bytes());
     let error = device.refresh(&repository).unwrap_err();
     assert!(matches!(&error, TufError::Json { file, .. } if file == "timestamp.json"));
-    let source = std::error::Error::source(&error).unwrap().to_string();
+    let source = error.source().unwrap().to_string();
     assert!(source.contains("given twice"), "{source}");
     assert!(
         !error.to_string().contains(&source),
@@ -113,7 +115,7 @@ fn a_key_given_twice_in_an_object_is_refused() {
 fn documents_of_the_wrong_shape_are_refused_by_name() {
     for (edit, says) in [
         (json!({"version": 0}), "nonzero"),
-        (json!({"version": 2.0}), "floating point"),
+        (json!({"version": 2.0}), "only whole"),
         (json!({"version": -1}), "integer `-1`"),
         (json!({"version": "2"}), "string \"2\""),
         (json!({"expires": "tomorrow"}), "not a time"),
@@ -126,7 +128,7 @@ fn documents_of_the_wrong_shape_are_refused_by_name() {
             json!({"meta": {"snapshot.json": {"version": 1, "hashes": {"sha256": "xy"}}}}),
             "sha256",
         ),
-        (json!({"x": 0.5}), "whole numbers"),
+        (json!({"x": 0.5}), "only whole"),
     ] {
         let mut repository = Repository::new();
         let mut device = Device::refreshed(&repository);
@@ -137,9 +139,14 @@ fn documents_of_the_wrong_shape_are_refused_by_name() {
         }
         let bytes = repository.sign("timestamp");
         repository.serve("timestamp", 2, bytes);
-        let message = device.refused(&repository, ErrorKind::Invalid);
-        assert!(message.starts_with("timestamp.json: "), "{message}");
-        assert!(message.contains(says), "{edit}: {message}");
+        let error = device.refresh(&repository).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().starts_with("timestamp.json: "), "{error}");
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            format!("{error}: {source}").contains(says),
+            "{edit}: {error}: {source}"
+        );
     }
 }
 

@@ -114,6 +114,19 @@ fn two_signatures_by_one_key_make_the_file_invalid() {
 }
 
 #[test]
+fn a_file_stuffed_with_signatures_is_refused() {
+    for (extra, refused) in [(255, false), (256, true)] {
+        let mut repository = Repository::new();
+        let mut device = Device::refreshed(&repository);
+        served_with(&mut repository, "snapshot", |document| {
+            let signatures = document["signatures"].as_array_mut().unwrap();
+            signatures.extend((0..extra).map(|id| json!({"keyid": id.to_string(), "sig": ""})));
+        });
+        assert_eq!(device.refresh(&repository).is_err(), refused, "{extra}");
+    }
+}
+
+#[test]
 fn a_key_listed_twice_for_a_role_makes_the_root_invalid() {
     let mut repository = Repository::new();
     let mut device = Device::refreshed(&repository);
