@@ -2,8 +2,8 @@
 
 use alloc::string::String;
 
+use crate::freshness::Staleness;
 use crate::name::Role;
-use crate::refresh::Staleness;
 
 /// Why metadata or an artifact is not trusted.
 ///

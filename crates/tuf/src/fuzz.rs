@@ -10,7 +10,8 @@ use switchback_types::{TargetPath, Timestamp};
 use crate::canonical::Canonical;
 use crate::exchange::{Answer, Exchange, Want};
 use crate::limits::Limits;
-use crate::refresh::{Refresh, Refreshed};
+use crate::refresh::Refresh;
+use crate::refreshed::Refreshed;
 use crate::state::TrustedState;
 use crate::{TufError, spki};
 

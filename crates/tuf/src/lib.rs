@@ -41,11 +41,13 @@
 extern crate alloc;
 
 mod canonical;
+mod checks;
 mod delegation;
 mod document;
 mod envelope;
 mod error;
 mod exchange;
+mod freshness;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod hashes;
@@ -54,6 +56,7 @@ mod limits;
 mod lookup;
 mod name;
 mod refresh;
+mod refreshed;
 mod schema;
 mod spki;
 mod state;
@@ -62,9 +65,11 @@ mod target;
 
 pub use error::{ErrorKind, TufError};
 pub use exchange::{Answer, Exchange, FileRequest, Want};
+pub use freshness::{Freshness, Staleness};
 pub use limits::Limits;
 pub use lookup::Lookup;
 pub use name::{MetadataName, Role};
-pub use refresh::{Freshness, Refresh, Refreshed, Staleness};
+pub use refresh::Refresh;
+pub use refreshed::Refreshed;
 pub use state::{TrustedState, Versions};
 pub use target::{TargetInfo, VerifiedTarget};

@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 
 use switchback_types::TargetPath;
 
+use crate::checks::{is_current, signed_bound, take};
 use crate::delegation::Authority;
 use crate::document::Document;
 use crate::error::TufError;
 use crate::exchange::{Answer, Exchange, FileRequest, Want};
+use crate::freshness::Staleness;
 use crate::name::Role;
-use crate::refresh::{Refreshed, Staleness, is_current, signed_bound, take};
+use crate::refreshed::Refreshed;
 use crate::schema::{FileMeta, Targets};
 use crate::target::TargetInfo;
 

@@ -1,18 +1,17 @@
 //! The refresh of the top-level metadata (specification 5.3 to 5.6) as a state machine.
 
-use alloc::vec::Vec;
-use core::fmt;
+use switchback_types::Timestamp;
 
-use switchback_types::{TargetPath, Timestamp};
-
+use crate::checks::{check_rollback, check_version, is_current, signed_bound, take};
 use crate::delegation::Authority;
 use crate::document::{Document, Draft};
 use crate::error::TufError;
 use crate::exchange::{Answer, Exchange, FileRequest, Want};
+use crate::freshness::{Freshness, Staleness};
 use crate::limits::Limits;
-use crate::lookup::Lookup;
 use crate::name::{MetadataName, Role};
-use crate::schema::{Body, FileMeta, Root, Snapshot, Targets, TimestampRole};
+use crate::refreshed::Refreshed;
+use crate::schema::{FileMeta, Root, Snapshot, Targets, TimestampRole};
 use crate::state::{TrustedState, Versions};
 
 /// Brings root, timestamp, snapshot and targets up to date.
@@ -37,60 +36,6 @@ enum Stage {
     Targets,
     Done(Freshness),
     Failed,
-}
-
-/// Whether anything may be installed on the word of the metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Freshness {
-    /// All four roles are within their time.
-    Fresh,
-    /// One has expired: keep polling, install nothing, say so.
-    Stale(Staleness),
-}
-
-/// Which metadata has expired, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Staleness {
-    /// The role.
-    pub role: Role,
-    /// The version that has expired: the newest that the repository offers.
-    pub version: u64,
-    /// When it expired.
-    pub expired: Timestamp,
-    /// The time that it was held against: the clock's, or the floor where that is later.
-    pub now: Timestamp,
-}
-
-impl fmt::Display for Staleness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            role,
-            version,
-            expired,
-            now,
-        } = self;
-        write!(
-            f,
-            "{role} version {version} expired at {expired} (this device's time is {now})"
-        )?;
-        if *role == Role::Root {
-            let next = MetadataName::versioned(role, version.saturating_add(1));
-            write!(f, " and the repository offers no {next}")?;
-        }
-        f.write_str("; publish newer metadata, or check the clock")
-    }
-}
-
-impl Staleness {
-    /// The freeze attack check (5.3.10, 5.4.4, 5.5.6, 5.6.5).
-    pub(crate) fn of<B>(role: &Role, document: &Document<B>, now: Timestamp) -> Option<Self> {
-        (document.expires <= now).then(|| Self {
-            role: role.clone(),
-            version: document.version,
-            expired: document.expires,
-            now,
-        })
-    }
 }
 
 impl Refresh {
@@ -399,104 +344,8 @@ impl Exchange for Refresh {
     }
 }
 
-/// Metadata brought up to date, and whether it may be acted upon. Meant to live for one poll: it
-/// judges expiry by the time at which its refresh started.
-#[derive(Debug)]
-pub struct Refreshed {
-    pub(crate) state: TrustedState,
-    pub(crate) limits: Limits,
-    pub(crate) now: Timestamp,
-    freshness: Freshness,
-}
-
-impl Refreshed {
-    /// Whether anything may be looked up.
-    #[must_use]
-    pub const fn freshness(&self) -> &Freshness {
-        &self.freshness
-    }
-
-    /// The state to store.
-    #[must_use]
-    pub const fn state(&self) -> &TrustedState {
-        &self.state
-    }
-
-    /// The state, for the next refresh.
-    #[must_use]
-    pub fn into_state(self) -> TrustedState {
-        self.state
-    }
-
-    /// Starts the search for one artifact.
-    ///
-    /// # Errors
-    ///
-    /// [`TufError::Stale`] when metadata has expired: nothing may be installed from it.
-    pub fn lookup(&mut self, path: TargetPath) -> Result<Lookup<'_>, TufError> {
-        match &self.freshness {
-            Freshness::Stale(staleness) => Err(TufError::Stale(staleness.clone())),
-            Freshness::Fresh => Lookup::start(self, path),
-        }
-    }
-}
-
 /// The stages are entered only when the document that names the next file is there.
 const LOST: TufError = TufError::OutOfTurn("the document that names this file is not there");
-
-/// Checks a file that its parent describes: length and hashes (5.5.2, 5.6.2), signatures (5.5.3,
-/// 5.6.3), version (5.5.4, 5.6.4).
-pub(crate) fn take<B: Body>(
-    file: &str,
-    bytes: Vec<u8>,
-    meta: &FileMeta,
-    authority: &Authority,
-) -> Result<Document<B>, TufError> {
-    meta.check(file, &bytes)?;
-    let document: Document<B> = Draft::read(file, bytes)?.vouched_by(authority)?;
-    check_version(file, meta.version(), document.version)?;
-    Ok(document)
-}
-
-/// Whether a stored document is the one that `meta` describes, vouched for by today's keys.
-pub(crate) fn is_current<B: Body>(
-    stored: &Document<B>,
-    meta: &FileMeta,
-    authority: &Authority,
-) -> bool {
-    let file = authority.role.as_str();
-    stored.version == meta.version()
-        && meta.check(file, &stored.bytes).is_ok()
-        && stored.is_still_signed_by(file, authority)
-}
-
-/// The bound on a download: what is signed, if that is less than what this device accepts.
-pub(crate) fn signed_bound(meta: &FileMeta, limit: u64) -> u64 {
-    meta.length.map_or(limit, |length| length.min(limit))
-}
-
-fn check_version(file: &str, expected: u64, found: u64) -> Result<(), TufError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(TufError::WrongVersion {
-        file: file.into(),
-        expected,
-        found,
-    })
-}
-
-fn check_rollback(file: &str, role: &Role, trusted: u64, offered: u64) -> Result<(), TufError> {
-    if offered >= trusted {
-        return Ok(());
-    }
-    Err(TufError::RollbackAttempt {
-        file: file.into(),
-        role: role.clone(),
-        trusted,
-        offered,
-    })
-}
 
 /// The role that an entry of the snapshot's `meta` speaks about, for messages.
 fn role_of(meta_key: &str) -> Role {
