@@ -4,9 +4,12 @@
 //!
 //! - [`tools`]: what must be installed on the host;
 //! - [`rootfs`]: guests, built into slot images ([`image`]) with Debian's kernel ([`kernel`]);
-//! - [`board`]: what a board is to a test; [`grub`] is the one with GRUB;
+//! - [`board`]: what a board is to a test; [`grub`] is the one with GRUB, [`uboot`] the one with
+//!   U-Boot;
 //! - [`disk`]: partition tables, and the bytes inside a disk;
-//! - [`machine`]: a running QEMU, its console, its control connection, its power.
+//! - [`machine`]: a running QEMU, its console, its control connection, its power;
+//! - [`nbd`]: a disk that loses unflushed writes when the power is cut;
+//! - [`https`]: the repository's web server, with faults on demand.
 //!
 //! What is built is kept in `target/qemu` ([`cache`]) under a hash of all that went in: the first
 //! run takes minutes, the next one seconds.
@@ -45,5 +48,6 @@ pub mod nbd;
 mod program;
 pub mod rootfs;
 pub mod tools;
+pub mod uboot;
 
 pub use error::{Error, Result};

@@ -161,7 +161,7 @@ impl State {
             Kind::Flush => return self.disk.flush(),
             Kind::Trim => return Ok(()),
         }
-        if request.fua {
+        if request.fua || self.writes_through {
             return self.disk.force(offset, length);
         }
         Ok(())

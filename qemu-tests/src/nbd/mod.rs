@@ -10,9 +10,10 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let disk = CutServer::start("disk.img".as_ref(), "disk.sock".as_ref())?;
 //! let reached = disk.cut_at(CutPoint::Change(7));
-//! // start QEMU with  -drive file=…,format=raw  and the address disk.address()
+//! # let builder = qemu_tests::machine::MachineBuilder::new("example", "/tmp");
+//! let machine = builder.backend("main", &disk.backend()).start()?;
 //! let request = reached.recv()?; // the seventh write or flush is under way and gets no answer
-//! // kill QEMU
+//! machine.power_cut()?;
 //! let report = disk.cut(Survive::TornLast { sectors: 1 })?;
 //! # Ok(()) }
 //! ```
@@ -29,6 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use crate::machine::DiskBackend;
 use connection::serve;
 use disk::Disk;
 pub use disk::{CutReport, Survive};
@@ -128,6 +130,8 @@ pub struct Traffic {
 /// The state that the connections share.
 struct State {
     disk: Disk,
+    /// Every write is durable when it is answered.
+    writes_through: bool,
     log: Vec<LoggedRequest>,
     traffic: Traffic,
     armed: Option<Armed>,
@@ -186,6 +190,19 @@ impl CutServer {
     /// When the image cannot be opened or is not a whole number of sectors, or the socket cannot be
     /// made.
     pub fn start(image: &Path, socket: &Path) -> Result<Self, NbdError> {
+        Self::switch_on(image, socket, false)
+    }
+
+    /// As [`start`](Self::start), for a medium without a cache, such as an SD card: a write that was
+    /// answered is durable. QEMU's card sends single sectors and never flushes.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_without_cache(image: &Path, socket: &Path) -> Result<Self, NbdError> {
+        Self::switch_on(image, socket, true)
+    }
+
+    fn switch_on(image: &Path, socket: &Path, writes_through: bool) -> Result<Self, NbdError> {
         let image_error = |source| NbdError::Image {
             path: image.to_owned(),
             source,
@@ -219,6 +236,7 @@ impl CutServer {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 disk: Disk::new(file, bytes),
+                writes_through,
                 log: Vec::new(),
                 traffic: Traffic::default(),
                 armed: None,
@@ -240,10 +258,12 @@ impl CutServer {
         })
     }
 
-    /// What QEMU calls this disk: the value of `file=` in `-drive`.
+    /// This disk as a machine's drive.
     #[must_use]
-    pub fn address(&self) -> String {
-        format!("nbd:unix:{}", self.socket.display())
+    pub fn backend(&self) -> DiskBackend {
+        DiskBackend::Nbd {
+            socket: self.socket.clone(),
+        }
     }
 
     /// Stops answering at `point`: the request that reaches it is held, and so is everything after

@@ -155,6 +155,20 @@ fn forced_unit_access_makes_its_own_sectors_durable_and_no_others() {
 }
 
 #[test]
+fn a_medium_without_a_cache_loses_only_what_was_not_answered() {
+    let bench = Bench::new();
+    let path = |name| bench.directory.path().join(name);
+    let card = CutServer::start_without_cache(&path("disk.img"), &path("disk.sock")).unwrap();
+    let mut client = bench.client();
+    client.write(0, 1, 1, false);
+    let reached = card.cut_at(CutPoint::Change(1));
+    client.send(false, 1, 512, 1024, &[2; 1024]);
+    reached.recv().unwrap();
+    card.cut(Survive::TornLast { sectors: 1 }).unwrap();
+    assert_eq!(bench.medium(3), [1, 2, 0xee]);
+}
+
+#[test]
 fn zeroing_waits_for_a_flush_and_trimming_changes_nothing() {
     let bench = Bench::new();
     let disk = bench.power_on();
