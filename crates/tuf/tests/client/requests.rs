@@ -87,6 +87,39 @@ fn limits_are_passed_on_and_lowered_by_signed_lengths() {
 }
 
 #[test]
+fn a_signed_length_beyond_the_limit_does_not_raise_it() {
+    let mut repository = Repository::new();
+    repository.with_hashes = true;
+    repository.publish_all();
+    let mut device = Device::new(&repository);
+    device.limits.snapshot_length = 100;
+    let message = device.refused(&repository, ErrorKind::Limit);
+    assert!(message.starts_with("2.snapshot.json: "), "{message}");
+    assert!(message.ends_with("at most 100 are accepted"), "{message}");
+}
+
+#[test]
+fn a_file_of_the_same_version_with_another_signed_hash_is_fetched_again() {
+    let mut repository = Repository::new();
+    repository.with_hashes = true;
+    repository.publish_all();
+    let mut device = Device::refreshed(&repository);
+    repository.add_artifact("targets", "late.bin", b"late");
+    repository.role("targets")["version"] = 1.into();
+    repository.publish("targets");
+    repository.publish_snapshot();
+    repository.publish_timestamp();
+    assert!(device.find(&repository, &["late.bin"]).unwrap().is_some());
+    let expected = [
+        "2.root.json",
+        "timestamp.json",
+        "3.snapshot.json",
+        "2.targets.json",
+    ];
+    assert_eq!(device.requests, expected);
+}
+
+#[test]
 fn files_are_kept_byte_for_byte() {
     let mut repository = Repository::new();
     repository

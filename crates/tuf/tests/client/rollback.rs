@@ -241,6 +241,22 @@ fn a_raised_threshold_does_not_lift_versions() {
     repository.publish_timestamp();
     assert_eq!(device.refresh(&repository).unwrap(), Freshness::Fresh);
     assert_eq!(device.trusted(), [3, 2, 1, 1]);
-    device.refresh(&repository).unwrap();
-    assert_eq!(device.requests, ["4.root.json", "timestamp.json"]);
+    let (_, kept) = device.state.documents().nth(1).unwrap();
+    assert_eq!(kept, repository.files["timestamp.json"]);
+}
+
+#[test]
+fn a_snapshot_that_was_named_but_never_seen_binds_too() {
+    let (mut repository, mut device) = at_version_2();
+    repository.publish_all();
+    repository.files.remove("3.snapshot.json");
+    device.refused(&repository, ErrorKind::Missing);
+    assert_eq!(device.trusted(), [1, 3, 2, 2]);
+    repository.role("snapshot")["version"] = json!(2);
+    repository.publish_timestamp();
+    let message = device.refused(&repository, ErrorKind::Rollback);
+    assert_eq!(
+        message,
+        "timestamp.json: snapshot version 2 is older than the trusted 3"
+    );
 }

@@ -86,6 +86,28 @@ fn a_rebuilt_state_goes_below_no_version_reached_before() {
     replayed.files.insert("timestamp.json".into(), old);
     rebuilt().refused(&replayed, ErrorKind::Rollback);
 
+    for (role, says) in [
+        (
+            "snapshot",
+            "timestamp.json: snapshot version 1 is older than the trusted 2",
+        ),
+        (
+            "targets",
+            "3.snapshot.json: targets version 1 is older than the trusted 2",
+        ),
+    ] {
+        let mut older = Repository::new();
+        older.publish_root();
+        older.publish_all();
+        older.role(role)["version"] = 0.into();
+        if role == "targets" {
+            older.publish("targets");
+        }
+        older.publish_snapshot();
+        older.publish_timestamp();
+        assert_eq!(rebuilt().refused(&older, ErrorKind::Rollback), says);
+    }
+
     let mut without_root = Repository::new();
     without_root.files = repository.files.clone();
     without_root.files.remove("2.root.json");
