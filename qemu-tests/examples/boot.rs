@@ -43,7 +43,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:7.2} {}", line.at.as_secs_f64(), line.text);
     }
     outcome?;
-    step(&format!("up after {:.2}s", machine.uptime().as_secs_f64()));
+    step(&format!(
+        "up after {:.2?}, processor time {:.2?}",
+        machine.uptime(),
+        machine.cpu_time()?
+    ));
+    machine.wait_shell(Duration::from_secs(60))?;
     for line in std::io::stdin().lines() {
         println!("{}", machine.shell(&line?, Duration::from_secs(60))?);
     }

@@ -32,7 +32,7 @@ impl<'a> DiskSpec<'a> {
     /// A disk for the tests: `image` in slot a, slot b empty, a quarter of room to grow.
     #[must_use]
     pub fn new(image: &'a Image, out: &'a Path) -> Self {
-        let slot_size = (image.size + image.size / 4).next_multiple_of(4 << 20);
+        let slot_size = roomy(image);
         Self {
             slot_a: image,
             slot_b: None,
@@ -42,12 +42,18 @@ impl<'a> DiskSpec<'a> {
         }
     }
 
-    /// With an image in slot b.
+    /// With an image in slot b; the slots grow when it needs more room.
     #[must_use]
     pub fn slot_b(mut self, image: &'a Image) -> Self {
+        self.slot_size = self.slot_size.max(roomy(image));
         self.slot_b = Some(image);
         self
     }
+}
+
+/// The slot for an image: a quarter of room to grow, in whole segments.
+fn roomy(image: &Image) -> u64 {
+    (image.size + image.size / 4).next_multiple_of(4 << 20)
 }
 
 /// The files of a board's disks.

@@ -177,6 +177,7 @@ impl Supervisor {
     fn start_shell(&mut self) {
         if Path::new(SHELL).exists() {
             self.shell = spawn(&[SHELL, "sh"]);
+            println!("SB: SHELL-READY");
         }
     }
 

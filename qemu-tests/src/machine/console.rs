@@ -179,17 +179,22 @@ fn drain(source: &mut impl Read, mut log: File, shared: &Shared, started: Instan
     }
 }
 
-/// Text without carriage returns and terminal escapes (`ESC [ … letter`, and single `ESC x`).
+/// Text without carriage returns and terminal escapes: `ESC [ … letter`, `ESC ] … BEL` (or
+/// `… ESC \`), and single `ESC x`.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut clean = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         if character == '\u{1b}' {
-            if characters.next() == Some('[') {
-                characters
-                    .by_ref()
-                    .find(|c| ('\u{40}'..='\u{7e}').contains(c));
+            match characters.next() {
+                Some('[') => drop(characters.find(|c| ('\u{40}'..='\u{7e}').contains(c))),
+                Some(']') => {
+                    if characters.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
+                        characters.next();
+                    }
+                }
+                _ => {}
             }
         } else if !character.is_control() || character == '\t' {
             clean.push(character);
@@ -237,5 +242,6 @@ mod tests {
     #[test]
     fn escapes_and_controls_vanish() {
         assert_eq!(printable(b"\x1b[?25l\x1b[2Ja\x07b\x1bc\tc\r"), "ab\tc");
+        assert_eq!(printable(b"\x1b]104\x1b\\a\x1b]0;title\x07b"), "ab");
     }
 }

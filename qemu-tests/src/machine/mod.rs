@@ -52,6 +52,29 @@ impl Machine {
         self.started.elapsed()
     }
 
+    /// Processor time that QEMU has used so far: unlike wall time, it hardly depends on what else
+    /// the host is doing.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn cpu_time(&mut self) -> Result<Duration> {
+        /// Linux counts in hundredths of a second on every architecture that Rust supports.
+        const TICK: Duration = Duration::from_millis(10);
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = std::fs::read_to_string(&path).io("read", &path)?;
+        // proc(5): fields 14 and 15, counted from behind the name, which may hold blanks.
+        let fields = stat
+            .rsplit_once(") ")
+            .map_or("", |(_, fields)| fields)
+            .split(' ');
+        let ticks = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u32>().ok())
+            .sum();
+        Ok(TICK.saturating_mul(ticks))
+    }
+
     /// The next console line that contains `part`, after those returned before.
     ///
     /// # Errors
@@ -85,6 +108,14 @@ impl Machine {
         self.keyboard
             .write_all(typed.as_bytes())
             .io("type into the console of", &self.name)
+    }
+
+    /// Waits for the guest's shell on the console; once per boot, before [`Machine::shell`].
+    ///
+    /// # Errors
+    /// As [`Machine::wait_line`].
+    pub fn wait_shell(&mut self, within: Duration) -> Result<()> {
+        self.wait_line("SB: SHELL-READY", within).map(drop)
     }
 
     /// Runs a command in the shell that waits on the console; what it printed.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{GuestFile, Ingredients, RootfsSpec, application};
 use crate::error::{IoContext as _, Result};
+use crate::image::Layers;
 
 /// `IMAGE_ID` of os-release(5), for all guests.
 const IMAGE_ID: &str = "switchback-guest";
@@ -18,7 +19,7 @@ impl Staging {
     /// An empty directory below `scratch`.
     pub(crate) fn new(scratch: &Path) -> Result<Self> {
         let root = scratch.join("staging");
-        fs::create_dir(&root).io("make", &root)?;
+        fs::create_dir_all(&root).io("make", &root)?;
         Ok(Self(root))
     }
 
@@ -79,13 +80,27 @@ impl Staging {
         }
         Ok(())
     }
+}
 
-    /// Stages the files given one by one.
-    pub(crate) fn given_files(&self, spec: &RootfsSpec) -> Result<()> {
-        spec.files
-            .iter()
-            .try_for_each(|(path, file)| self.file(path, file))
+/// The guest's own files over `below`, then the overlay, then the files given one by one.
+pub(super) fn layers_over(
+    below: Layers,
+    staging: &Staging,
+    spec: &RootfsSpec,
+    scratch: &Path,
+) -> Result<Layers> {
+    let mut layers = below.directory(staging.path());
+    if let Some(overlay) = &spec.overlay {
+        layers = layers.directory(overlay);
     }
+    if spec.files.is_empty() {
+        return Ok(layers);
+    }
+    let given = Staging::new(&scratch.join("given"))?;
+    for (path, file) in &spec.files {
+        given.file(path, file)?;
+    }
+    Ok(layers.directory(given.path()))
 }
 
 fn os_release(version: &str) -> String {

@@ -3,16 +3,15 @@
 //! Once `multi-user.target` is reached it prints `SB: SYSTEMD-UP slot=… version=… uptime=…`. Root
 //! is logged in on the serial console. The application is `kiosk.service`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::staging::Staging;
+use super::staging::{Staging, layers_over};
 use super::{Ingredients, RootfsSpec, Variant};
 use crate::cache::Key;
 use crate::command::Run;
 use crate::debian::SUITE;
 use crate::error::{IoContext as _, Result};
-use crate::image::{Image, Tree};
+use crate::image::{Image, Layers};
 use crate::kernel::Kernel;
 use crate::tools::{self, SYSTEMD_TOOLS};
 
@@ -38,6 +37,7 @@ const MODULES: &[&str] = &[
 /// descriptions of hardware that is not there.
 const LEFT_OUT: &[&str] = &[
     "./dev/*",
+    "./etc/apt",
     "./usr/bin/apt*",
     "./usr/bin/deb*",
     "./usr/bin/dpkg*",
@@ -83,6 +83,7 @@ const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "dev-hugepages.mount",
+    "dev-mqueue.mount",
     "dpkg-db-backup.timer",
     "fstrim.timer",
     "getty@tty1.service",
@@ -99,6 +100,7 @@ const MASKED: &[&str] = &[
     "systemd-journal-catalog-update.service",
     "systemd-journal-flush.service",
     "systemd-machine-id-commit.service",
+    "systemd-modules-load.service",
     "systemd-network-generator.service",
     "systemd-networkd-persistent-storage.service",
     "systemd-networkd-wait-online.service",
@@ -107,9 +109,11 @@ const MASKED: &[&str] = &[
     "systemd-random-seed.service",
     "systemd-remount-fs.service",
     "systemd-rfkill.socket",
+    "systemd-sysctl.service",
     "systemd-sysusers.service",
     "systemd-tpm2-setup-early.service",
     "systemd-tpm2-setup.service",
+    "systemd-udev-load-credentials.service",
     "systemd-update-done.service",
 ];
 
@@ -117,6 +121,8 @@ const MASKED: &[&str] = &[
 const FILES: &[(&str, &str)] = &[
     ("/etc/fstab", include_str!("systemd/fstab")),
     ("/etc/hostname", "board\n"),
+    ("/etc/motd", ""),
+    ("/root/.bash_profile", include_str!("systemd/bash_profile")),
     ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("/etc/.updated", ""),
     (
@@ -136,8 +142,12 @@ const FILES: &[(&str, &str)] = &[
         include_str!("systemd/serial-login.conf"),
     ),
     (
-        "/etc/udev/rules.d/60-board.rules",
-        include_str!("systemd/60-board.rules"),
+        "/etc/systemd/system/systemd-udev-trigger.service.d/10-board.conf",
+        include_str!("systemd/udev-trigger.conf"),
+    ),
+    (
+        "/etc/udev/rules.d/70-board.rules",
+        include_str!("systemd/70-board.rules"),
     ),
     (
         "/usr/lib/systemd/journald.conf.d/10-board.conf",
@@ -225,13 +235,13 @@ impl<'a> SystemdRootfs<'a> {
             .entry("systemd", &spec.add_to(key)?, |directory| {
                 let scratch =
                     tempfile::tempdir_in(directory).io("make a directory in", directory)?;
-                let tree = self.tree(spec, scratch.path())?;
-                tree.into_ext4(&directory.join("image.ext4")).map(drop)
+                let layers = self.layers(spec, scratch.path())?;
+                layers.into_ext4(&directory.join("image.ext4")).map(drop)
             })?;
         Image::at(entry.join("image.ext4"))
     }
 
-    fn tree(&self, spec: &RootfsSpec, scratch: &Path) -> Result<Tree> {
+    fn layers(&self, spec: &RootfsSpec, scratch: &Path) -> Result<Layers> {
         let staging = Staging::new(scratch)?;
         for (path, content) in FILES {
             staging.text(path, content)?;
@@ -248,20 +258,12 @@ impl<'a> SystemdRootfs<'a> {
             staging.copy(&self.ingredients.guest_init, "/usr/sbin/init")?;
         }
 
-        let tree = Tree::new(scratch)?;
-        tree.unpack(&self.base, LEFT_OUT)?;
-        tree.add(staging.path())?;
-        if let Some(overlay) = &spec.overlay {
-            tree.add(overlay)?;
-        }
-        if !spec.files.is_empty() {
-            let given = scratch.join("given");
-            fs::create_dir(&given).io("make", &given)?;
-            let given = Staging::new(&given)?;
-            given.given_files(spec)?;
-            tree.add(given.path())?;
-        }
-        Ok(tree)
+        layers_over(
+            Layers::default().base(&self.base, LEFT_OUT),
+            &staging,
+            spec,
+            scratch,
+        )
     }
 }
 

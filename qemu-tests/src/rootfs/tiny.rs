@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::staging::Staging;
+use super::staging::{Staging, layers_over};
 use super::{Ingredients, RootfsSpec};
 use crate::error::{IoContext as _, Result};
-use crate::image::{Image, Tree};
+use crate::image::{Image, Layers};
 use crate::program::libraries;
 
 /// The line that the guest prints when it is up starts with this.
@@ -58,13 +58,13 @@ impl<'a> TinyRootfs<'a> {
         let key = spec.add_to(self.ingredients.key("tiny-1").file(&self.busybox)?)?;
         let entry = self.ingredients.cache.entry("tiny", &key, |directory| {
             let scratch = tempfile::tempdir_in(directory).io("make a directory in", directory)?;
-            let tree = self.tree(spec, scratch.path())?;
-            tree.into_ext4(&directory.join("image.ext4")).map(drop)
+            let layers = self.layers(spec, scratch.path())?;
+            layers.into_ext4(&directory.join("image.ext4")).map(drop)
         })?;
         Image::at(entry.join("image.ext4"))
     }
 
-    fn tree(&self, spec: &RootfsSpec, scratch: &Path) -> Result<Tree> {
+    fn layers(&self, spec: &RootfsSpec, scratch: &Path) -> Result<Layers> {
         let staging = Staging::new(scratch)?;
         for directory in DIRECTORIES {
             staging.directory(directory)?;
@@ -95,19 +95,7 @@ impl<'a> TinyRootfs<'a> {
             }
         }
 
-        let tree = Tree::new(scratch)?;
-        tree.add(staging.path())?;
-        if let Some(overlay) = &spec.overlay {
-            tree.add(overlay)?;
-        }
-        if !spec.files.is_empty() {
-            let given = scratch.join("given");
-            fs::create_dir(&given).io("make", &given)?;
-            let given = Staging::new(&given)?;
-            given.given_files(spec)?;
-            tree.add(given.path())?;
-        }
-        Ok(tree)
+        layers_over(Layers::default(), &staging, spec, scratch)
     }
 }
 
