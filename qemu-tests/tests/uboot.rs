@@ -93,7 +93,8 @@ fn attempts(lines: &[String]) -> Vec<&str> {
 #[test]
 #[ignore = "starts virtual machines"]
 fn slots_are_tried_in_order_once_and_nothing_ends_at_a_prompt() {
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    type Changes = &'static [(&'static str, &'static str)];
+    let cases: &[(Changes, &[&str])] = &[
         (&[], &["A", "B", "refill"]),
         (&[("BOOT_ORDER", "B A")], &["B", "A", "refill"]),
         // Out of tries, or no number at all: the slot's turn comes after the refill.

@@ -19,6 +19,20 @@ struct Page {
     bytes: Option<Box<[u8; PAGE_BYTES]>>,
 }
 
+impl Page {
+    /// The content of a sector of this page, if it is present.
+    fn sector(&self, index: u64) -> Option<Sector> {
+        if self.present & (1 << index) == 0 {
+            return None;
+        }
+        let Some(bytes) = &self.bytes else {
+            return Some([0; SECTOR_BYTES]);
+        };
+        let at = usize::try_from(index).ok()? * SECTOR_BYTES;
+        bytes.get(at..at + SECTOR_BYTES)?.try_into().ok()
+    }
+}
+
 /// Sectors that have been written and not flushed, in ascending order.
 ///
 /// A map of pages and not of sectors: writing 64 MiB is then 16 thousand insertions, and a guest
@@ -59,22 +73,38 @@ impl SectorCache {
 
     /// The cached content of one sector.
     pub(super) fn get(&self, lba: u64) -> Option<Sector> {
-        let (number, bit, at) = place(lba);
-        let page = self.pages.get(&number)?;
-        if page.present & bit == 0 {
-            return None;
+        self.pages
+            .get(&(lba / SECTORS_PER_PAGE))?
+            .sector(lba % SECTORS_PER_PAGE)
+    }
+
+    /// Puts a run of sectors into the cache; whole pages go in as such.
+    pub(super) fn put_run(&mut self, lba: u64, bytes: &[u8]) {
+        let mut lba = lba;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let whole: Option<&[u8; PAGE_BYTES]> = rest.first_chunk();
+            if let Some(page) = whole.filter(|_| lba.is_multiple_of(SECTORS_PER_PAGE)) {
+                let page = Page {
+                    present: u8::MAX,
+                    bytes: Some(Box::new(*page)),
+                };
+                self.pages.insert(lba / SECTORS_PER_PAGE, page);
+                lba += SECTORS_PER_PAGE;
+                rest = rest.get(PAGE_BYTES..).unwrap_or_default();
+            } else {
+                self.put(lba, rest.get(..SECTOR_BYTES));
+                lba += 1;
+                rest = rest.get(SECTOR_BYTES..).unwrap_or_default();
+            }
         }
-        let Some(bytes) = &page.bytes else {
-            return Some([0; SECTOR_BYTES]);
-        };
-        bytes.get(at..at + SECTOR_BYTES)?.try_into().ok()
     }
 
     /// Lays the cached sectors over `bytes`, which were read from the file at sector `lba`.
     pub(super) fn overlay(&self, lba: u64, bytes: &mut [u8]) {
-        let first_page = lba / SECTORS_PER_PAGE;
         let sectors = u64::try_from(bytes.len() / SECTOR_BYTES).unwrap_or(0);
-        if sectors == 0 || self.pages.range(first_page..).next().is_none() {
+        let pages = lba / SECTORS_PER_PAGE..(lba + sectors).div_ceil(SECTORS_PER_PAGE);
+        if self.pages.range(pages).next().is_none() {
             return;
         }
         for (number, target) in (lba..).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
@@ -97,12 +127,15 @@ impl SectorCache {
 
     /// Takes everything out, in ascending order.
     pub(super) fn take(&mut self) -> Vec<(u64, Sector)> {
-        let lbas: Vec<u64> = self.lbas().collect();
-        let sectors = lbas
-            .into_iter()
-            .filter_map(|lba| Some((lba, self.get(lba)?)))
-            .collect();
-        self.pages.clear();
+        let mut sectors = Vec::new();
+        for (number, page) in std::mem::take(&mut self.pages) {
+            for index in 0..SECTORS_PER_PAGE {
+                sectors.extend(
+                    page.sector(index)
+                        .map(|s| (number * SECTORS_PER_PAGE + index, s)),
+                );
+            }
+        }
         sectors
     }
 
@@ -112,14 +145,6 @@ impl SectorCache {
             .values()
             .map(|page| u64::from(page.present.count_ones()))
             .sum()
-    }
-
-    fn lbas(&self) -> impl Iterator<Item = u64> + '_ {
-        self.pages.iter().flat_map(|(number, page)| {
-            (0..SECTORS_PER_PAGE)
-                .filter(|index| page.present & (1 << index) != 0)
-                .map(move |index| number * SECTORS_PER_PAGE + index)
-        })
     }
 }
 
@@ -140,6 +165,25 @@ mod tests {
         cache.overlay(8, &mut bytes);
         assert_eq!((bytes[0], bytes[512], bytes[1024]), (1, 1, 0));
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_run_that_covers_whole_pages_and_parts_reads_back_as_written() {
+        let mut cache = SectorCache::default();
+        cache.put(7, None);
+        let bytes: Vec<u8> = (3..23).flat_map(|lba| [lba; SECTOR_BYTES]).collect();
+        cache.put_run(3, &bytes);
+        assert_eq!(cache.len(), 20);
+        let mut read = vec![0; bytes.len()];
+        cache.overlay(3, &mut read);
+        assert_eq!(read, bytes);
+        let taken = cache.take();
+        assert!(
+            taken
+                .iter()
+                .all(|(lba, sector)| *lba == u64::from(sector[0]))
+        );
+        assert_eq!(taken.len(), 20);
     }
 
     #[test]

@@ -89,11 +89,7 @@ impl Disk {
     pub(super) fn write(&mut self, offset: u64, length: u64, bytes: Option<&[u8]>) {
         let (lba, sectors) = (offset / SECTOR, length / SECTOR);
         match bytes {
-            Some(bytes) => {
-                for (number, sector) in (lba..).zip(bytes.chunks_exact(512)) {
-                    self.cache.put(number, Some(sector));
-                }
-            }
+            Some(bytes) => self.cache.put_run(lba, bytes),
             None => (lba..lba + sectors).for_each(|number| self.cache.put(number, None)),
         }
         self.newest = Some(Run { lba, sectors });
@@ -150,7 +146,9 @@ impl Disk {
             let Some((lba, _)) = run.first() else {
                 continue;
             };
-            let bytes: Vec<u8> = run.iter().flat_map(|(_, bytes)| *bytes).collect();
+            let mut bytes = Vec::with_capacity(run.len() * 512);
+            run.iter()
+                .for_each(|(_, sector)| bytes.extend_from_slice(sector));
             self.file.write_all_at(&bytes, lba * SECTOR)?;
         }
         Ok(())
