@@ -55,7 +55,7 @@ pub enum Answer {
 }
 
 impl FileRequest {
-    /// The bytes of an answer, if they are no more than were asked for.
+    /// The bytes of an answer, if there are any and no more than were asked for.
     pub(crate) fn accept(&self, answer: Answer) -> Result<Option<Vec<u8>>, TufError> {
         match answer {
             Answer::File(bytes) => {
@@ -69,10 +69,7 @@ impl FileRequest {
                 }
                 Ok(Some(bytes))
             }
-            Answer::Missing if self.may_be_missing => Ok(None),
-            Answer::Missing => Err(TufError::Missing {
-                file: self.name.as_str().into(),
-            }),
+            Answer::Missing => Ok(None),
         }
     }
 

@@ -218,6 +218,24 @@ fn a_key_that_is_only_added_does_not_lift_versions() {
 }
 
 #[test]
+fn one_revoked_key_of_two_lifts_versions() {
+    // Either key alone could have driven the version up.
+    let mut repository = Repository::new();
+    repository.set_keys("timestamp", 1, vec![Key::ed25519(4), Key::ed25519(50)]);
+    repository.publish_root();
+    set_version(&mut repository, "timestamp", 99);
+    repository.publish_timestamp();
+    let mut device = Device::refreshed(&repository);
+    assert_eq!(device.trusted(), [2, 100, 1, 1]);
+    repository.set_keys("timestamp", 1, vec![Key::ed25519(50)]);
+    repository.publish_root();
+    set_version(&mut repository, "timestamp", 1);
+    repository.publish_timestamp();
+    assert_eq!(device.refresh(&repository).unwrap(), Freshness::Fresh);
+    assert_eq!(device.trusted(), [3, 2, 1, 1]);
+}
+
+#[test]
 fn a_raised_threshold_does_not_lift_versions() {
     // The trusted timestamp no longer has enough signatures, but its version still binds.
     let keys = || vec![Key::ed25519(4), Key::ed25519(50)];

@@ -55,6 +55,34 @@ fn every_truncation_and_every_flipped_byte_is_found() {
 }
 
 #[test]
+fn what_another_version_of_this_program_wrote_is_no_state() {
+    let (_, device) = with_delegation();
+    let bytes = device.state.to_bytes();
+    let content = &bytes[..bytes.len() - 32];
+    let sealed = |content: &[u8]| {
+        [
+            content,
+            ring::digest::digest(&ring::digest::SHA256, content).as_ref(),
+        ]
+        .concat()
+    };
+    assert_eq!(sealed(content), bytes);
+    let mut next_format = content.to_vec();
+    next_format[7] += 1;
+    let longer = [content, &[0]].concat();
+    let without_documents = [&content[..48], &[0; 4]].concat();
+    for content in [
+        next_format,
+        longer,
+        without_documents,
+        content[..100].to_vec(),
+    ] {
+        let error = TrustedState::from_bytes(&sealed(&content)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+    }
+}
+
+#[test]
 fn a_rebuilt_state_goes_below_no_version_reached_before() {
     let mut repository = Repository::new();
     let old = repository.files["timestamp.json"].clone();
