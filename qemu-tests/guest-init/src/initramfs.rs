@@ -14,7 +14,8 @@ use nix::mount::{MsFlags, mount};
 
 use crate::cmdline::CommandLine;
 
-/// One module per line, in load order: path, then its parameters.
+/// One module per line, in load order: path, then its parameters. After a line `pci-class 0805`
+/// modules are loaded only when the machine has a device of that PCI class.
 pub(crate) const MODULE_LIST: &str = "/modules.list";
 
 const NEW_ROOT: &str = "/newroot";
@@ -70,7 +71,14 @@ fn move_mount(from: &str, to: &str) -> anyhow::Result<()> {
 }
 
 fn load_modules(list: &str) -> anyhow::Result<()> {
-    for line in list.lines().filter(|line| !line.trim().is_empty()) {
+    let mut wanted = true;
+    for line in list.lines() {
+        if let Some(class) = line.strip_prefix("pci-class ") {
+            wanted = has_pci_class(class)?;
+        }
+        if !wanted || !line.starts_with('/') {
+            continue;
+        }
         let (path, parameters) = line.split_once(' ').unwrap_or((line, ""));
         let module = File::open(path).with_context(|| format!("cannot open module {path}"))?;
         let parameters = CString::new(parameters).context("module parameters hold a NUL byte")?;
@@ -81,6 +89,26 @@ fn load_modules(list: &str) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the machine has a PCI device of that base class and subclass, four hexadecimal digits.
+fn has_pci_class(class: &str) -> anyhow::Result<bool> {
+    let devices = "/sys/bus/pci/devices";
+    for device in fs::read_dir(devices).with_context(|| format!("cannot list {devices}"))? {
+        let path = device
+            .context("cannot list PCI devices")?
+            .path()
+            .join("class");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        if text
+            .trim()
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.starts_with(class))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Starts the watchdog and leaves it running: closing without the magic `V`, on a driver loaded
