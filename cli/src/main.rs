@@ -1,1 +1,66 @@
-fn main() {}
+//! `switchback`: asks the update daemon over D-Bus, and tells it what to do. It holds no logic
+//! of its own and needs no root for looking.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod exit;
+mod inspect;
+mod render;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Verb};
+use crate::client::Client;
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; the rest is exit code 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    let json = arguments.json;
+    let result = match arguments.verb {
+        Verb::Inspect { what } => inspect::run(&what, json),
+        verb => over_the_bus(verb, json),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print(json);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::FAILED, format!("no runtime: {error}")))?;
+    runtime.block_on(async move {
+        let client = Client::connect().await?;
+        match verb {
+            Verb::Status => client.status(json).await,
+            Verb::Explain => client.explain(json).await,
+            Verb::History => client.history(json).await,
+            Verb::Check => client.check(json).await,
+            Verb::Update { retry } => client.update(retry, json).await,
+            Verb::Rollback { reason } => client.rollback(reason.as_deref(), json).await,
+            Verb::Watch => watch::forever(&client, json).await,
+            Verb::Hold { reason } => client.hold(&reason, json).await,
+            Verb::Unhold => client.unhold(json).await,
+            Verb::Cancel => client.cancel(json).await,
+            Verb::Mark { state } => client.mark(state, json).await,
+            Verb::Restart => client.restart(json).await,
+            Verb::Inspect { .. } => Ok(exit::OK),
+        }
+    })
+}

@@ -1,1 +1,155 @@
-fn main() {}
+//! `switchbackd`: see the library for what it does; this only starts it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use switchbackd::report::chain;
+use switchbackd::settings::CONFIG_DIRECTORIES;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const USAGE: &str = "\
+switchbackd: the update daemon; started by systemd (`systemctl status switchbackd`)
+
+usage: switchbackd [--config-dir DIR]...   run (default: the three directories of the manual)
+       switchbackd trial-deadline          restart the device if this boot is an undecided trial
+       switchbackd check-config            read the configuration and say what is wrong
+       switchbackd --version
+
+exit codes: 0 ended as asked, 1 could not run, 2 wrong usage, 78 wrong configuration
+";
+
+enum Verb {
+    Run,
+    TrialDeadline,
+    CheckConfig,
+    Version,
+    Help,
+}
+
+fn main() -> ExitCode {
+    let (verb, directories) = match arguments() {
+        Ok(parsed) => parsed,
+        Err(wrong) => {
+            eprintln!("switchbackd: {wrong}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match verb {
+        Verb::Help => print!("{USAGE}"),
+        Verb::Version => println!("switchbackd {}", env!("CARGO_PKG_VERSION")),
+        Verb::CheckConfig => {
+            return match switchbackd::settings::load(&directories) {
+                Ok(_) => {
+                    println!("the configuration is fine");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("switchbackd: {}", chain(&error));
+                    ExitCode::from(78)
+                }
+            };
+        }
+        Verb::TrialDeadline => {
+            log_to_journal();
+            return trial_deadline(&directories);
+        }
+        Verb::Run => {
+            log_to_journal();
+            return match switchbackd::run(&directories) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{}", chain(&error));
+                    ExitCode::from(if matches!(error, switchbackd::RunError::Settings(_)) {
+                        78
+                    } else {
+                        1
+                    })
+                }
+            };
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
+    let mut verb = Verb::Run;
+    let mut directories = Vec::new();
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--config-dir") => {
+                let directory = arguments.next().ok_or("--config-dir needs a directory")?;
+                directories.push(PathBuf::from(directory));
+            }
+            Some("--version" | "-V") => verb = Verb::Version,
+            Some("--help" | "-h") => verb = Verb::Help,
+            Some("trial-deadline") => verb = Verb::TrialDeadline,
+            Some("check-config") => verb = Verb::CheckConfig,
+            _ => return Err(format!("unknown argument {}", argument.display())),
+        }
+    }
+    if directories.is_empty() {
+        directories = CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
+    }
+    Ok((verb, directories))
+}
+
+fn trial_deadline(directories: &[PathBuf]) -> ExitCode {
+    match switchbackd::trial_deadline(directories) {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => {
+            tracing::error!("this boot is a trial and was not decided in time: restarting");
+            restart_by_force()
+        }
+        // A trial that breaks this very program must not last for ever; a committed slot must
+        // not restart for ever. The command line cannot tell them apart, the bootloader can:
+        // nothing is done, and the error is said.
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn restart_by_force() -> ExitCode {
+    match std::process::Command::new("systemctl")
+        .args(["reboot", "--force"])
+        .status()
+    {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => {
+            tracing::error!("systemctl reboot --force: {status}");
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            tracing::error!("systemctl reboot --force: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The journal with its fields where there is one, else standard error.
+fn log_to_journal() {
+    let info = tracing_subscriber::filter::LevelFilter::INFO;
+    match tracing_journald::layer() {
+        Ok(journal) => tracing_subscriber::registry()
+            .with(info)
+            .with(
+                journal
+                    .with_field_prefix(None)
+                    .with_syslog_identifier("switchbackd".into()),
+            )
+            .init(),
+        Err(_) => tracing_subscriber::registry()
+            .with(info)
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_ansi(false)
+                    .without_time()
+                    .with_target(false),
+            )
+            .init(),
+    }
+}

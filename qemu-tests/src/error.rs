@@ -111,6 +111,13 @@ pub enum Error {
         /// What failed.
         why: String,
     },
+
+    /// A server of the test rig, or what was seen through it, is not as it should be.
+    #[error("{why}")]
+    Server {
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// Result with this crate's [`Error`].

@@ -9,7 +9,10 @@
 //! - [`disk`]: partition tables, and the bytes inside a disk;
 //! - [`machine`]: a running QEMU, its console, its control connection, its power;
 //! - [`nbd`]: a disk that loses unflushed writes when the power is cut;
-//! - [`https`]: the repository's web server, with faults on demand.
+//! - [`https`]: the repository's web server, with faults on demand;
+//! - [`product`], [`factory`], [`bench`]: the programs under test, a device, its repository;
+//! - [`scenario`]: what befalls the device, as data; [`report`]: what came of it;
+//! - [`demo`]: the whole story, told as it happens.
 //!
 //! What is built is kept in `target/qemu` ([`cache`]) under a hash of all that went in: the first
 //! run takes minutes, the next one seconds.
@@ -31,13 +34,16 @@
 //! # Ok(()) }
 //! ```
 
+pub mod bench;
 pub mod board;
 pub mod cache;
 mod command;
 mod cpio;
 pub mod debian;
+pub mod demo;
 pub mod disk;
 mod error;
+pub mod factory;
 pub mod grub;
 pub mod https;
 pub mod image;
@@ -45,8 +51,11 @@ mod initramfs;
 pub mod kernel;
 pub mod machine;
 pub mod nbd;
+pub mod product;
 mod program;
+pub mod report;
 pub mod rootfs;
+pub mod scenario;
 pub mod tools;
 pub mod uboot;
 

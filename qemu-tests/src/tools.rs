@@ -48,6 +48,9 @@ pub const GRUB_TOOLS: &[Tool] = &[
     tool("ovmf", "UEFI firmware"),
 ];
 
+/// Packages that unit tests compare with.
+pub const TEST_TOOLS: &[Tool] = &[tool("dbus-daemon", "a private bus for the D-Bus tests")];
+
 /// Needed for the U-Boot board.
 pub const UBOOT_TOOLS: &[Tool] = &[
     tool("u-boot-tools", "mkimage and mkenvimage"),
@@ -56,6 +59,22 @@ pub const UBOOT_TOOLS: &[Tool] = &[
         "fw_printenv: the environment as other programs see it",
     ),
 ];
+
+/// Everything that any test or demo needs.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_all() -> Result<()> {
+    let all = [
+        GUEST_TOOLS,
+        SYSTEMD_TOOLS,
+        GRUB_TOOLS,
+        UBOOT_TOOLS,
+        TEST_TOOLS,
+    ]
+    .concat();
+    ensure(&all)
+}
 
 /// Makes sure that all packages of `tools` are installed: as root they are installed, else the
 /// error names the command.
@@ -69,6 +88,13 @@ pub fn ensure(tools: &[Tool]) -> Result<()> {
     }
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::MissingPackages { packages: missing });
+    }
+    println!("These Debian packages are needed and will be installed:");
+    for tool in tools
+        .iter()
+        .filter(|tool| missing.iter().any(|name| name == tool.package))
+    {
+        println!("  {:<22} {}", tool.package, tool.why);
     }
     apt_get().arg("update").check()?;
     apt_get()

@@ -1,1 +1,77 @@
-fn main() {}
+//! `cargo xtask`: the project's commands.
+#![forbid(unsafe_code)]
+
+mod check;
+mod dependencies;
+mod process;
+mod scenarios;
+mod test;
+
+use std::process::ExitCode;
+
+const VERBS: &str = "\
+cargo xtask demo [--board grub|u-boot|all] [--keep]
+                     the whole story in QEMU, told as it happens
+cargo xtask test     everything that must hold: checks, unit tests, QEMU scenarios on both boards
+cargo xtask check    format, lints, direction of dependencies, generated files, licences
+cargo xtask scenarios [--board grub|u-boot|all] [NAME PART]
+                     only the QEMU scenarios, or those whose name contains this
+cargo xtask generate write the generated files anew (docs/dbus, snapshots)
+cargo xtask tools    say which Debian packages are needed and why, and install what is missing
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{VERBS}");
+            Ok(())
+        }
+        ["demo", rest @ ..] => demo(rest),
+        ["test"] => test::run(),
+        ["check"] => check::run(),
+        ["scenarios", rest @ ..] => scenarios::run_from(rest),
+        ["generate"] => check::generate(),
+        ["tools"] => tools(),
+        [unknown, ..] => {
+            eprintln!("cargo xtask: no such verb: {unknown}\n\n{VERBS}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(words: &[&str]) -> anyhow::Result<()> {
+    let mut options = qemu_tests::demo::Options::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--keep" => options.keep = true,
+            "--board" => options.boards = boards(words.next().copied())?,
+            other => anyhow::bail!("demo: unknown argument {other}"),
+        }
+    }
+    Ok(qemu_tests::demo::run(&options)?)
+}
+
+/// The boards that `--board` names.
+fn boards(word: Option<&str>) -> anyhow::Result<Vec<qemu_tests::demo::BoardKind>> {
+    use qemu_tests::demo::BoardKind;
+    Ok(match word {
+        Some("grub") => vec![BoardKind::Grub],
+        Some("u-boot") => vec![BoardKind::Uboot],
+        Some("all") => vec![BoardKind::Grub, BoardKind::Uboot],
+        other => anyhow::bail!("--board takes grub, u-boot or all, not {other:?}"),
+    })
+}
+
+fn tools() -> anyhow::Result<()> {
+    Ok(qemu_tests::tools::ensure_all()?)
+}

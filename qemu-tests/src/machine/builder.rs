@@ -200,6 +200,25 @@ impl MachineBuilder {
         })
     }
 
+    /// The command by which a person starts the same machine with its console on the terminal.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let command = self.command(Path::new("qmp.socket,server=on,wait=off"));
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let quoted = words.map(|word| {
+            let word = word.to_string_lossy();
+            let plain = word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_=,.:/+".contains(c));
+            if plain {
+                word.into_owned()
+            } else {
+                format!("'{word}'")
+            }
+        });
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
     fn command(&self, qmp: &Path) -> Command {
         let mut command = tied(QEMU);
         command

@@ -35,8 +35,12 @@ pub fn step(state: &State, event: &Event, facts: &Facts) -> Step {
         }
         Event::Identified { slot, image } => {
             let mut draft = draft;
-            // Late news: the slot may have been written since it was hashed.
-            if draft.state.slot(*slot).content == SlotContent::Unknown {
+            // What is known for certain stays; an image from the factory may turn out to be a
+            // release.
+            let record = draft.state.slot(*slot);
+            let open = record.content == SlotContent::Unknown
+                || record.image().is_some_and(|known| known.sequence == 0);
+            if open {
                 draft.state.slot_mut(*slot).content = SlotContent::Holds {
                     image: image.clone(),
                 };

@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Asks the update daemon what it is doing and why, and tells it what to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "switchback",
+    version,
+    after_help = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the daemon cannot be reached; 4 not permitted; \
+5 refused in this state; 77 nothing to do (check, update)."
+)]
+pub(crate) struct Arguments {
+    /// Print JSON with a `schema` number instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show both slots, what is under way, and what went wrong last.
+    Status,
+    /// Ask the repository now, and show the five answers.
+    Check,
+    /// Show the five answers given last, each with its reason.
+    Explain,
+    /// Ask the repository and install what it offers.
+    Update {
+        /// Try an image that failed on this device once more.
+        #[arg(long)]
+        retry: bool,
+    },
+    /// Show what happens, as it happens.
+    Watch,
+    /// Go back to what the other slot holds, and stay there.
+    Rollback {
+        /// Why; shown as long as the device is held.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Show what was installed, when, and how it ended.
+    History,
+    /// Stay on what runs, until `unhold`.
+    Hold {
+        /// Why; shown as long as the device is held.
+        #[arg(long, default_value = "held by a person")]
+        reason: String,
+    },
+    /// Let updates go on.
+    Unhold,
+    /// Call off what is under way.
+    Cancel,
+    /// Mark the booted slot good, or the other one bad, in the boot environment.
+    Mark {
+        /// `good`: the booted slot; `bad`: the other one.
+        state: MarkState,
+    },
+    /// Restart into the armed slot.
+    Restart,
+    /// Look at files without the daemon.
+    Inspect {
+        /// What to look at.
+        #[command(subcommand)]
+        what: Inspect,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum MarkState {
+    Good,
+    Bad,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inspect {
+    /// A boot environment: its variables, and what is wrong with it.
+    Env {
+        /// U-Boot: a file in the format of `/etc/fw_env.config`.
+        #[arg(long, conflicts_with = "grubenv", required_unless_present = "grubenv")]
+        config: Option<PathBuf>,
+        /// GRUB: the environment block.
+        #[arg(long)]
+        grubenv: Option<PathBuf>,
+    },
+}

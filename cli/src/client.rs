@@ -1,0 +1,193 @@
+//! One method for each verb.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use switchback_dbus_api::{JobProxy, ManagerProxy, Options, ToJson};
+use zbus::{Connection, OwnedObjectPath, Variant};
+
+use crate::args::MarkState;
+use crate::exit::{self, Failure};
+use crate::{render, watch};
+
+/// How often a running job is looked at, beside its signals.
+const JOB_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A connection to the daemon.
+pub(crate) struct Client {
+    connection: Connection,
+    pub(crate) manager: ManagerProxy<'static>,
+}
+
+/// How a job ended.
+struct Ended {
+    done: bool,
+    message: String,
+}
+
+impl Client {
+    pub(crate) async fn connect() -> Result<Self, Failure> {
+        let connection = Connection::system().await?;
+        let manager = ManagerProxy::builder(&connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        Ok(Self {
+            connection,
+            manager,
+        })
+    }
+
+    pub(crate) async fn status(&self, json: bool) -> Result<u8, Failure> {
+        let status = render::Status {
+            phase: self.manager.phase().await?,
+            progress: self.manager.progress().await?,
+            slots: self.manager.slots().await?,
+            decision: self.manager.decision().await?,
+            hold: self.manager.held().await?,
+            failed: self.manager.failed().await?,
+            last_error: self.manager.last_error().await?,
+        };
+        print(json, &status.to_json(), || status.to_text());
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn explain(&self, json: bool) -> Result<u8, Failure> {
+        let decision = self.manager.decision().await?;
+        print(json, &decision.to_json(), || render::decision(&decision));
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn history(&self, json: bool) -> Result<u8, Failure> {
+        let history = self.manager.history().await?;
+        print(json, &json!({ "history": history.to_json() }), || {
+            render::history(&history)
+        });
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn check(&self, json: bool) -> Result<u8, Failure> {
+        let job = self.manager.check(Options::new()).await?;
+        self.wait(&job, false).await?;
+        self.explain(json).await?;
+        let go = self.manager.decision().await?.go;
+        Ok(if go { exit::OK } else { exit::NOTHING_TO_DO })
+    }
+
+    pub(crate) async fn update(&self, retry: bool, json: bool) -> Result<u8, Failure> {
+        let mut options = Options::new();
+        if retry {
+            options.insert("retry", Variant::from(true));
+        }
+        let job = self.manager.install(options).await?;
+        let ended = self.wait(&job, !json).await?;
+        let decision = self.manager.decision().await?;
+        finish(json, &ended)?;
+        Ok(if decision.go {
+            exit::OK
+        } else {
+            exit::NOTHING_TO_DO
+        })
+    }
+
+    pub(crate) async fn rollback(&self, reason: Option<&str>, json: bool) -> Result<u8, Failure> {
+        let mut options = Options::new();
+        if let Some(reason) = reason {
+            options.insert("reason", Variant::from(reason));
+        }
+        let job = self.manager.roll_back(options).await?;
+        let ended = self.wait(&job, !json).await?;
+        finish(json, &ended)?;
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn hold(&self, reason: &str, json: bool) -> Result<u8, Failure> {
+        self.manager.hold(reason, Options::new()).await?;
+        done(json, "held; `switchback unhold` lets updates go on");
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn unhold(&self, json: bool) -> Result<u8, Failure> {
+        self.manager.release(Options::new()).await?;
+        done(json, "updates go on; the repository is asked now");
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn cancel(&self, json: bool) -> Result<u8, Failure> {
+        self.manager.cancel(Options::new()).await?;
+        done(json, "called off");
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn mark(&self, state: MarkState, json: bool) -> Result<u8, Failure> {
+        match state {
+            MarkState::Good => {
+                self.manager.mark_good(Options::new()).await?;
+                done(json, "the booted slot is marked good");
+            }
+            MarkState::Bad => {
+                self.manager.mark_bad(Options::new()).await?;
+                done(json, "the other slot is marked bad: it is not started");
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn restart(&self, json: bool) -> Result<u8, Failure> {
+        self.manager.restart(Options::new()).await?;
+        done(json, "restarting into the armed slot");
+        Ok(exit::OK)
+    }
+
+    /// Waits for a job's end, with its progress on a terminal.
+    async fn wait(&self, job: &OwnedObjectPath, show: bool) -> Result<Ended, Failure> {
+        let proxy = JobProxy::builder(&self.connection)
+            .path(job.clone())
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        let mut bar = watch::Bar::new(show);
+        loop {
+            let state = proxy.state().await?;
+            if state != "running" {
+                bar.finish();
+                return Ok(Ended {
+                    done: state == "done",
+                    message: proxy.message().await?,
+                });
+            }
+            if show {
+                bar.show(&self.manager.progress().await?);
+            }
+            tokio::time::sleep(JOB_INTERVAL).await;
+        }
+    }
+}
+
+fn finish(json: bool, ended: &Ended) -> Result<(), Failure> {
+    if ended.done {
+        done(json, &ended.message);
+        return Ok(());
+    }
+    Err(Failure::new(exit::FAILED, ended.message.as_str()))
+}
+
+fn done(json: bool, message: &str) {
+    print(json, &json!({ "message": message }), || {
+        format!("{message}\n")
+    });
+}
+
+/// Prints one or the other; the JSON with its schema number first.
+pub(crate) fn print(as_json: bool, value: &Value, text: impl FnOnce() -> String) {
+    if !as_json {
+        print!("{}", text());
+        return;
+    }
+    let mut map = serde_json::Map::new();
+    map.insert("schema".into(), 1.into());
+    if let Value::Object(fields) = value {
+        map.extend(fields.clone());
+    }
+    println!("{:#}", Value::Object(map));
+}

@@ -1,0 +1,74 @@
+//! Exit codes, and errors with the next command to type.
+
+use serde_json::json;
+
+/// Done.
+pub(crate) const OK: u8 = 0;
+/// It did not work.
+pub(crate) const FAILED: u8 = 1;
+/// The command line is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// The daemon cannot be reached.
+pub(crate) const UNREACHABLE: u8 = 3;
+/// The bus or the daemon does not permit it.
+pub(crate) const NOT_PERMITTED: u8 = 4;
+/// The daemon refused, in the state it is in.
+pub(crate) const REFUSED: u8 = 5;
+/// Nothing to do, as rpm-ostree's users know it.
+pub(crate) const NOTHING_TO_DO: u8 = 77;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            let text = json!({ "schema": 1, "error": self.message, "exit-code": self.code });
+            println!("{text:#}");
+        } else {
+            eprintln!("switchback: {}", self.message);
+        }
+    }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        let zbus::Error::MethodError(name, detail, _) = &error else {
+            return match error {
+                zbus::Error::InputOutput(_) | zbus::Error::Address(_) => Self::new(
+                    UNREACHABLE,
+                    format!("no system bus: {error}; is this the device, and does dbus run?"),
+                ),
+                other => Self::new(FAILED, other.to_string()),
+            };
+        };
+        let detail = detail.as_deref().unwrap_or_default();
+        match name.as_str() {
+            "org.freedesktop.DBus.Error.ServiceUnknown"
+            | "org.freedesktop.DBus.Error.NameHasNoOwner"
+            | "org.freedesktop.DBus.Error.NoReply" => Self::new(
+                UNREACHABLE,
+                "the daemon does not run: `systemctl status switchbackd` says why",
+            ),
+            "org.freedesktop.DBus.Error.AccessDenied" => Self::new(
+                NOT_PERMITTED,
+                "not permitted: run it as root, or join the group `switchback`",
+            ),
+            name if name.starts_with(switchback_dbus_api::ERROR_PREFIX) => {
+                Self::new(REFUSED, detail)
+            }
+            name => Self::new(FAILED, format!("{name}: {detail}")),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Text for people. JSON has the same content under the keys of the bus.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use switchback_dbus_api::{Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson};
+use switchback_types::ByteCount;
+
+/// Everything that `status` shows.
+pub(crate) struct Status {
+    pub(crate) phase: String,
+    pub(crate) progress: Progress,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) decision: Decision,
+    pub(crate) hold: Hold,
+    pub(crate) failed: Vec<Failed>,
+    pub(crate) last_error: String,
+}
+
+impl Status {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "phase": self.phase,
+            "progress": self.progress.to_json(),
+            "slots": self.slots.to_json(),
+            "decision": self.decision.to_json(),
+            "hold": self.hold.to_json(),
+            "failed": self.failed.to_json(),
+            "last-error": self.last_error,
+        })
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::new();
+        for slot in &self.slots {
+            slot_lines(&mut text, slot, &self.phase, &self.progress.version);
+        }
+        let _ = writeln!(text, "  Phase: {}{}", self.phase, progress(&self.progress));
+        if self.hold.held {
+            let Hold { since, reason, .. } = &self.hold;
+            let _ = writeln!(text, "   Hold: since {since}: {reason}");
+        }
+        if !self.decision.at.is_empty() {
+            let _ = writeln!(text, " Update: {}", verdict(&self.decision));
+        }
+        for failed in &self.failed {
+            let Failed {
+                version,
+                at,
+                reason,
+                ..
+            } = failed;
+            let _ = writeln!(text, " Failed: version {version} on {at}: {reason}");
+        }
+        if !self.last_error.is_empty() {
+            let _ = writeln!(text, "  Error: {}", self.last_error);
+        }
+        text
+    }
+}
+
+fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
+    let mark = if slot.booted { '●' } else { ' ' };
+    let role = match (slot.booted, slot.primary) {
+        (true, true) => "booted",
+        (true, false) => "booted, not primary",
+        (false, true) => "next boot",
+        (false, false) if slot.content == "writing" => "being written",
+        (false, false) if slot.boot_state == "ready" => "rollback",
+        (false, false) => "not started by the bootloader",
+    };
+    let version = match slot.content.as_str() {
+        "holds" => format!("version {}", slot.version),
+        "writing" if phase == "installing" => format!("version {under_way} (incomplete)"),
+        "writing" => "incomplete".into(),
+        _ => "content unknown".into(),
+    };
+    let _ = writeln!(text, "{mark} slot {}: {version} ({role})", slot.name);
+    let good = if slot.good {
+        "health proven"
+    } else {
+        "health not proven"
+    };
+    let tries = match slot.boot_state.as_str() {
+        "ready" => format!("{} tries left", slot.tries_left),
+        other => other.to_owned(),
+    };
+    let _ = writeln!(text, "          {}: {good}, {tries}", slot.device);
+    if !slot.sha256.is_empty() {
+        let size = ByteCount(slot.size);
+        let _ = writeln!(text, "          {size}, SHA-256 {}", slot.sha256);
+    }
+}
+
+fn progress(progress: &Progress) -> String {
+    if progress.total == 0 {
+        return String::new();
+    }
+    format!(
+        ", {} version {}: {} of {}, {} received",
+        progress.stage,
+        progress.version,
+        ByteCount(progress.done),
+        ByteCount(progress.total),
+        ByteCount(progress.received)
+    )
+}
+
+/// The decision in one line.
+fn verdict(decision: &Decision) -> String {
+    match decision.answers.iter().find(|answer| answer.answer == "no") {
+        Some(answer) => format!("{} ({})", answer.reason, decision.at),
+        None => format!(
+            "going ahead with version {} ({})",
+            decision.version, decision.at
+        ),
+    }
+}
+
+/// The five questions, each with its answer.
+pub(crate) fn decision(decision: &Decision) -> String {
+    if decision.at.is_empty() {
+        return "The repository has not been asked yet: `switchback check` asks it.\n".into();
+    }
+    let mut text = String::new();
+    let about = if decision.version.is_empty() {
+        "no particular version".to_owned()
+    } else {
+        format!("version {}", decision.version)
+    };
+    let _ = writeln!(text, "Asked at {} about {about}:", decision.at);
+    for answer in &decision.answers {
+        let question = match answer.question.as_str() {
+            "available" => "Is there an update?",
+            "wanted" => "Do we want it?",
+            "risk" => "Is the risk right now acceptable?",
+            "trusted" => "Do we trust it?",
+            _ => "Can we verify it?",
+        };
+        let word = match answer.answer.as_str() {
+            "yes" => "yes",
+            "no" => "NO",
+            _ => "-",
+        };
+        let _ = writeln!(text, "  {question:<34} {word:<4} {}", answer.reason);
+        if !answer.way_out.is_empty() {
+            let _ = writeln!(text, "  {:<34}      → {}", "", answer.way_out);
+        }
+    }
+    text
+}
+
+/// One line for each entry, newest last.
+pub(crate) fn history(history: &[HistoryEntry]) -> String {
+    if history.is_empty() {
+        return "Nothing has been installed by this daemon yet.\n".into();
+    }
+    let mut text = String::new();
+    for entry in history {
+        let from = if entry.from.is_empty() {
+            "?"
+        } else {
+            &entry.from
+        };
+        let how = if entry.flip_only { ", flip only" } else { "" };
+        let _ = writeln!(
+            text,
+            "{}  {} {from} → {} in slot {}{how}: {}",
+            entry.ended, entry.kind, entry.version, entry.slot, entry.detail
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use switchback_dbus_api::Answer;
+
+    use super::*;
+
+    fn slot(name: &str, booted: bool) -> Slot {
+        Slot {
+            name: name.into(),
+            device: format!("/dev/vd{name}"),
+            booted,
+            primary: booted,
+            boot_state: "ready".into(),
+            tries_left: 3,
+            good: true,
+            content: "holds".into(),
+            version: if booted { "2".into() } else { "1".into() },
+            sha256: "ab".repeat(32),
+            size: 100 << 20,
+            ..Slot::default()
+        }
+    }
+
+    fn held_back() -> Decision {
+        let answer = |question: &str, answer: &str, reason: &str, way_out: &str| Answer {
+            question: question.into(),
+            answer: answer.into(),
+            reason: reason.into(),
+            way_out: way_out.into(),
+            ..Answer::default()
+        };
+        Decision {
+            at: "2026-11-25T12:00:00Z".into(),
+            version: "3".into(),
+            go: false,
+            answers: vec![
+                answer("available", "yes", "version 3 is published, 2 runs", ""),
+                answer(
+                    "wanted",
+                    "no",
+                    "held since noon: visit",
+                    "`switchback unhold`",
+                ),
+                answer("risk", "not-asked", "nothing to ask about", ""),
+            ],
+        }
+    }
+
+    #[test]
+    fn status_in_words() {
+        let status = Status {
+            phase: "idle".into(),
+            progress: Progress::default(),
+            slots: vec![slot("a", true), slot("b", false)],
+            decision: held_back(),
+            hold: Hold {
+                held: true,
+                reason: "visit".into(),
+                since: "noon".into(),
+            },
+            failed: vec![Failed {
+                version: "9".into(),
+                reason: "health checks failed".into(),
+                at: "noon".into(),
+                ..Failed::default()
+            }],
+            last_error: String::new(),
+        };
+        insta::assert_snapshot!("status", status.to_text());
+    }
+
+    #[test]
+    fn five_answers_in_words() {
+        insta::assert_snapshot!("explain", decision(&held_back()));
+    }
+
+    #[test]
+    fn history_in_words() {
+        let entry = HistoryEntry {
+            kind: "update".into(),
+            from: "1".into(),
+            version: "2".into(),
+            slot: "b".into(),
+            ended: "2026-11-25T12:00:00Z".into(),
+            detail: "committed".into(),
+            ..HistoryEntry::default()
+        };
+        let text = history(&[entry]);
+        assert_eq!(
+            text,
+            "2026-11-25T12:00:00Z  update 1 → 2 in slot b: committed\n"
+        );
+    }
+}

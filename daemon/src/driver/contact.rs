@@ -1,0 +1,120 @@
+//! Contact with the bootloader is proven, not assumed.
+//!
+//! The largest family of field failures is two programs with two environment files: the update
+//! "succeeds" and the old version boots. Our boot scripts hand a value from the environment that
+//! they read to the kernel command line; it must be the one in the environment that we write.
+//! For foreign scripts, a boot that did not use up a try says the same.
+
+use switchback_boot_env::contract::{self, BootView};
+use switchback_update_core::SlotBoot;
+
+use super::Parts;
+
+/// Whether the bootloader reads the environment that we write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contact {
+    /// It handed over the value that stands there, or it counted this boot there.
+    Proven,
+    /// Nothing speaks for or against it.
+    Unknown,
+    /// It does not.
+    Broken(String),
+}
+
+/// Kept for as long as this boot: later the environment has been written by ourselves.
+const FILE: &str = "contact";
+
+impl Contact {
+    pub(super) fn find(parts: &Parts, view: Option<&BootView>) -> Self {
+        let path = parts.runtime_directory.join(FILE);
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return Self::from_text(&text);
+        }
+        let contact = Self::judge(parts, view);
+        if let Err(error) = std::fs::write(&path, contact.to_text()) {
+            tracing::warn!("{}: {error}", path.display());
+        }
+        contact
+    }
+
+    fn judge(parts: &Parts, view: Option<&BootView>) -> Self {
+        let files = parts.boot.files();
+        let Some(view) = view else {
+            return Self::Unknown;
+        };
+        if parts.layout.environment_bad {
+            return Self::Broken(format!(
+                "the bootloader found no usable environment; {files} is what is written here: \
+                 check that both are on the partition that the bootloader reads"
+            ));
+        }
+        let handed = parts
+            .layout
+            .contact
+            .as_deref()
+            .filter(|value| !value.is_empty());
+        match (handed, view.contact_id.as_deref()) {
+            (Some(handed), Some(stored)) if handed == stored => return Self::Proven,
+            (Some(handed), stored) => {
+                let stored = stored.unwrap_or("none");
+                return Self::Broken(format!(
+                    "the bootloader reads another environment than {files}: it was started with \
+                     switchback.env={handed}, the file holds {stored}; correct `boot.grubenv` or \
+                     `boot.fw-env-config`"
+                ));
+            }
+            (None, _) => {}
+        }
+        let tries = parts.settings.boot.tries.min(parts.boot.max_tries());
+        match view.slot(parts.layout.booted) {
+            contract::SlotBoot::Ready { left } if left >= tries => Self::Broken(format!(
+                "the bootloader did not count this boot in {files}: slot {} still has {left} of \
+                 {tries} tries; it reads another environment, or its script does not save",
+                parts.layout.booted
+            )),
+            contract::SlotBoot::Ready { .. } | contract::SlotBoot::Exhausted => Self::Proven,
+            contract::SlotBoot::Bad | contract::SlotBoot::Missing => Self::Unknown,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Proven => "proven".into(),
+            Self::Unknown => "unknown".into(),
+            Self::Broken(why) => format!("broken {why}"),
+        }
+    }
+
+    fn from_text(text: &str) -> Self {
+        match text.trim().split_once(' ') {
+            Some(("broken", why)) => Self::Broken(why.into()),
+            _ if text.trim() == "proven" => Self::Proven,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The contract's view of a slot in the state machine's words.
+pub(super) fn slot_boot(slot: contract::SlotBoot) -> SlotBoot {
+    match slot {
+        contract::SlotBoot::Ready { left } => SlotBoot::Ready { left },
+        contract::SlotBoot::Exhausted => SlotBoot::Exhausted,
+        contract::SlotBoot::Bad | contract::SlotBoot::Missing => SlotBoot::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdict_survives_a_restart_of_the_daemon() {
+        for contact in [
+            Contact::Proven,
+            Contact::Unknown,
+            Contact::Broken("two files".into()),
+        ] {
+            assert_eq!(Contact::from_text(&contact.to_text()), contact);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Asking the repository, and what follows from its answer; commands of people.
+
+use std::time::Duration;
+
+use switchback_boot_env::contract::BootChange;
+use switchback_types::{ActionId, Compatible, SlotName, Timestamp};
+use switchback_update_core::{
+    Answer, Candidate, Decision, DecisionInputs, Event, Phase, RepositoryAnswer, decide,
+    roll_back_target,
+};
+use tokio::time::Instant;
+
+use super::{Command, Contact, Driver, DriverError, JobKind, Refused};
+use crate::boot::BootError;
+use crate::install::identity;
+use crate::notice::{self, message_id};
+use crate::report::chain;
+use crate::trust::Asked;
+use crate::worker::{Job, clock};
+
+/// First pause after a poll that got no answer; doubled with each, up to the poll interval.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+
+impl Driver {
+    pub(super) fn poll(&mut self) {
+        if self.polling || self.working {
+            // Asked again when the work is done.
+            self.next_poll = Instant::now() + FIRST_RETRY;
+            return;
+        }
+        self.polling = true;
+        let running = self.state.slot(self.parts.layout.booted).image().cloned();
+        let _ = self.parts.worker.send(Job::Poll { running });
+    }
+
+    pub(super) fn polled(
+        &mut self,
+        asked: Asked,
+        now: Timestamp,
+        runs_already: bool,
+    ) -> Result<(), DriverError> {
+        self.polling = false;
+        self.now = now;
+        let interval = self.parts.settings.repository.poll_interval;
+        if matches!(asked, Asked::Unreachable(_)) {
+            let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
+            self.failed_polls = self.failed_polls.saturating_add(1);
+            self.next_poll = Instant::now() + jitter(doubled.min(interval));
+        } else {
+            self.failed_polls = 0;
+            self.next_poll = Instant::now() + jitter(interval);
+        }
+        let repository = self.repository_answer(asked, runs_already);
+        let decision = self.decide(repository);
+        self.tell(&decision);
+        let go = decision.is_go();
+        self.jobs.decided(&decision, &self.parts.job_ends);
+        let version = decision.version.clone();
+        self.decision = Some(decision);
+        match (&self.offered, version) {
+            (Some(release), Some(version)) if go => {
+                let image = identity(release);
+                let name = format!("poll-{}-{version}", self.now.unix());
+                match name.parse::<ActionId>() {
+                    Ok(action) => self.event(Event::Offered { action, image }),
+                    // A version may hold characters that an action's name may not.
+                    Err(_) => {
+                        let name = format!("poll-{}-{}", self.now.unix(), image.sha256.short());
+                        match name.parse() {
+                            Ok(action) => self.event(Event::Offered { action, image }),
+                            Err(_) => Ok(()),
+                        }
+                    }
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn repository_answer(&mut self, asked: Asked, runs_already: bool) -> RepositoryAnswer {
+        match asked {
+            Asked::Offer { channel, release } => {
+                let candidate = Candidate {
+                    image: identity(&release),
+                    allow_downgrade: channel.allow_downgrade,
+                    halted: channel.halted,
+                    compatible: compatible(
+                        &release.compatible,
+                        &self.parts.settings.device.compatible,
+                    ),
+                    runs_already,
+                };
+                self.offered = Some(release);
+                RepositoryAnswer::Release(candidate)
+            }
+            Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
+            Asked::Unreachable(detail) => RepositoryAnswer::Unreachable { detail },
+            Asked::Untrusted(detail) => RepositoryAnswer::Untrusted { detail },
+            Asked::Stale(detail) => RepositoryAnswer::Stale { detail },
+        }
+    }
+
+    fn decide(&self, repository: RepositoryAnswer) -> Decision {
+        let slot_size = self.parts.layout.inactive();
+        let slot_size = crate::slot::size_of(slot_size.path()).map_err(|error| chain(&error));
+        decide(&DecisionInputs {
+            now: self.now,
+            booted: self.parts.layout.booted,
+            state: &self.state,
+            repository,
+            health: self.ordinary_health.clone(),
+            slot_size,
+            boot_environment: self.boot_environment(),
+        })
+    }
+
+    /// Whether the boot environment can be written, and is the one that the bootloader reads.
+    fn boot_environment(&self) -> Result<(), String> {
+        if let Contact::Broken(why) = &self.contact {
+            return Err(why.clone());
+        }
+        self.parts
+            .boot
+            .verify_writable()
+            .map_err(|error| chain(&error))
+    }
+
+    /// Says the decision when it is another one than before.
+    fn tell(&mut self, decision: &Decision) {
+        let summary = summary(decision);
+        let said = self.decision.as_ref().map(self::summary);
+        if said.as_ref() == Some(&summary) {
+            return;
+        }
+        let trouble = [
+            "untrusted",
+            "stale",
+            "unreachable",
+            "boot-environment",
+            "slot-too-small",
+        ];
+        let warning = decision
+            .stopped_by()
+            .is_some_and(|(_, verdict)| trouble.contains(&verdict.code.as_str()));
+        notice::plain(message_id::DECISION, &summary, warning);
+        if warning {
+            self.last_error = summary;
+        }
+    }
+
+    pub(super) fn command(&mut self, command: Command) -> Result<Result<(), Refused>, DriverError> {
+        match command {
+            Command::Check(job) => {
+                self.jobs.begin(job, JobKind::Check);
+                self.poll_now();
+            }
+            Command::Install { job, retry } => {
+                if let Some(refused) = self.busy() {
+                    return Ok(Err(refused));
+                }
+                if retry {
+                    self.allow_retry()?;
+                }
+                self.jobs.begin(job, JobKind::Install);
+                self.poll_now();
+            }
+            Command::RollBack { job, reason } => return self.roll_back(job, reason),
+            Command::Cancel => {
+                if matches!(self.state.phase, Phase::Idle | Phase::Reporting { .. }) {
+                    return Ok(refuse(
+                        "NothingToDo",
+                        "nothing is under way to be cancelled",
+                    ));
+                }
+                self.event(Event::CancelRequested)?;
+            }
+            Command::Hold { reason } => self.event(Event::HoldRequested { reason })?,
+            Command::Release => self.event(Event::HoldReleased)?,
+            Command::MarkGood => {
+                let tries = self.facts().tries;
+                let slot = self.parts.layout.booted;
+                return Ok(self.mark(&BootChange::MarkGood { slot, tries }));
+            }
+            Command::MarkBad => return Ok(self.mark_bad()),
+            Command::Restart => {
+                let armed = matches!(&self.state.phase, Phase::OnTrial { attempt, .. }
+                    if attempt.target != self.parts.layout.booted);
+                if !armed {
+                    let text = "no slot is armed: `switchback update` or `switchback rollback`";
+                    return Ok(refuse("NothingToDo", text));
+                }
+                self.event(Event::RestartRequested)?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Whether another update is under way.
+    fn busy(&self) -> Option<Refused> {
+        let attempt = self.state.phase.attempt()?;
+        let message = format!(
+            "version {} is {}: wait for it, or `switchback cancel`",
+            attempt.image.version,
+            self.state.phase.kind()
+        );
+        Some(Refused {
+            name: "Busy",
+            message,
+        })
+    }
+
+    fn poll_now(&mut self) {
+        self.next_poll = Instant::now();
+        self.poll();
+    }
+
+    fn allow_retry(&mut self) -> Result<(), DriverError> {
+        let failed: Vec<_> = self
+            .state
+            .failed
+            .iter()
+            .map(|failed| failed.sha256)
+            .collect();
+        for sha256 in failed {
+            self.event(Event::RetryAllowed { sha256 })?;
+        }
+        Ok(())
+    }
+
+    fn roll_back(
+        &mut self,
+        job: super::JobId,
+        reason: String,
+    ) -> Result<Result<(), Refused>, DriverError> {
+        let on_trial = matches!(self.state.phase, Phase::OnTrial { .. });
+        if !on_trial {
+            if let Some(refused) = self.busy() {
+                return Ok(Err(refused));
+            }
+            if let Err(refusal) = roll_back_target(&self.state, self.parts.layout.booted) {
+                return Ok(refuse("NothingToRollBackTo", &refusal.to_string()));
+            }
+            if let Err(detail) = self.boot_environment() {
+                return Ok(refuse("BootEnvironment", &detail));
+            }
+        }
+        let name = format!("person-{}-{}", clock().unix(), job.0);
+        match name.parse() {
+            Ok(action) => {
+                self.jobs.begin(job, JobKind::RollBack);
+                self.event(Event::RollBackRequested { action, reason })?;
+                Ok(Ok(()))
+            }
+            Err(_) => Ok(refuse("Failed", "no name for the action")),
+        }
+    }
+
+    fn mark(&mut self, change: &BootChange<'_>) -> Result<(), Refused> {
+        let booted = self.parts.layout.booted;
+        let result: Result<(), BootError> = self
+            .parts
+            .boot
+            .verify_writable()
+            .and_then(|()| self.parts.boot.apply(change, booted).map(drop))
+            .and_then(|()| self.parts.boot.observe())
+            .map(|view| self.boot_view = Some(view));
+        result.map_err(|error| Refused {
+            name: "BootEnvironment",
+            message: chain(&error),
+        })
+    }
+
+    fn mark_bad(&mut self) -> Result<(), Refused> {
+        if let Some(refused) = self.busy() {
+            return Err(refused);
+        }
+        let inactive: SlotName = self.parts.layout.booted.other();
+        self.mark(&BootChange::Invalidate(inactive))
+    }
+}
+
+fn refuse(name: &'static str, message: &str) -> Result<(), Refused> {
+    Err(Refused {
+        name,
+        message: message.into(),
+    })
+}
+
+/// The decision in one line.
+pub(super) fn summary(decision: &Decision) -> String {
+    match decision.stopped_by() {
+        None => format!(
+            "going ahead with version {}: all five answers are yes",
+            decision
+                .version
+                .as_ref()
+                .map_or("?", |version| version.as_str())
+        ),
+        Some((question, verdict)) => {
+            let question = match question {
+                switchback_update_core::Question::Available => "no update",
+                switchback_update_core::Question::Wanted => "not wanted",
+                switchback_update_core::Question::Risk => "not now",
+                switchback_update_core::Question::Trusted => "not trusted",
+                switchback_update_core::Question::Verifiable => "not verifiable",
+            };
+            debug_assert_eq!(verdict.answer, Answer::No);
+            format!("{question}: {}", verdict.reason)
+        }
+    }
+}
+
+/// The device's kind if the release lists it, else what it lists.
+fn compatible(listed: &[Compatible], device: &Compatible) -> Result<String, String> {
+    if listed.contains(device) {
+        return Ok(device.to_string());
+    }
+    let listed: Vec<String> = listed
+        .iter()
+        .map(|name| format!("{:?}", name.as_str()))
+        .collect();
+    Err(format!(
+        "the release is made for {}, this device is {:?}",
+        listed.join(", "),
+        device.as_str()
+    ))
+}
+
+/// Moves a pause by up to a tenth of it, so that a fleet switched on together spreads out.
+fn jitter(pause: Duration) -> Duration {
+    let mut bytes = [0_u8; 2];
+    let random = ring::rand::SystemRandom::new();
+    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
+        return pause;
+    }
+    let part = f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX);
+    pause.mul_f64(0.9 + part * 0.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        for _ in 0..1000 {
+            let moved = jitter(Duration::from_secs(100)).as_secs_f64();
+            assert!((90.0..=110.0).contains(&moved), "{moved}");
+        }
+    }
+
+    #[test]
+    fn wrong_hardware_is_named_on_both_sides() {
+        let listed = ["board-1".parse().unwrap(), "board-2".parse().unwrap()];
+        let device: Compatible = "board-3".parse().unwrap();
+        let text = compatible(&listed, &device).unwrap_err();
+        assert_eq!(
+            text,
+            "the release is made for \"board-1\", \"board-2\", this device is \"board-3\""
+        );
+        assert!(compatible(&listed, &listed[1]).is_ok());
+    }
+}

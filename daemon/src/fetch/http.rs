@@ -1,0 +1,223 @@
+//! HTTPS by a blocking client on the worker's thread: small, and cancelled between two reads.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+use super::{FetchError, Source};
+use crate::settings::RepositorySettings;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server that asks for a longer pause is asked again after this one all the same.
+const MAX_RETRY_AFTER: u64 = 24 * 60 * 60;
+
+/// A repository behind an https:// address.
+#[derive(Debug)]
+pub struct HttpSource {
+    agent: Agent,
+    base: String,
+}
+
+/// Why no connection can be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpSetupError {
+    /// The certificates cannot be read.
+    #[error("{}: cannot be read; set `repository.ca-file` to a PEM file with certificates", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("{}: holds no PEM certificate; set `repository.ca-file` to one that does", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl HttpSource {
+    /// Prepares connections; makes none yet.
+    ///
+    /// # Errors
+    /// The certificate file is not usable.
+    pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(certificates(&settings.ca_file)?)
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .https_only(true)
+            .http_status_as_error(false)
+            .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
+            .max_redirects(4)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(settings.stall_timeout))
+            .timeout_per_read(Some(settings.stall_timeout))
+            .timeout_per_write(Some(settings.stall_timeout))
+            // One worker, one server: one connection, and it is closed between polls.
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(15))
+            .input_buffer_size(32 * 1024)
+            .output_buffer_size(8 * 1024)
+            .build()
+            .new_agent();
+        Ok(Self {
+            agent,
+            base: settings.url.clone(),
+        })
+    }
+
+    fn get(&self, url: &str, offset: u64) -> Result<ureq::http::Response<Body>, FetchError> {
+        let mut request = self.agent.get(url);
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+        }
+        let response = request.call().map_err(|error| transport(url, &error))?;
+        let status = response.status();
+        match status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
+                url: url.into(),
+                status: status.as_u16(),
+            }),
+            _ => {
+                let retry_after = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
+                    .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
+                Err(FetchError::Status {
+                    url: url.into(),
+                    status: status.as_u16(),
+                    retry_after,
+                })
+            }
+        }
+    }
+}
+
+impl Source for HttpSource {
+    fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let url = self.url(path);
+        let mut response = self.get(&url, 0)?;
+        let mut bytes = Vec::new();
+        response
+            .body_mut()
+            .as_reader()
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| transport(&url, &error))?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+            return Err(FetchError::TooLong { url, limit });
+        }
+        Ok(bytes)
+    }
+
+    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
+        let url = self.url(path);
+        let response = self.get(&url, offset)?;
+        let starts_at = if response.status() == StatusCode::PARTIAL_CONTENT {
+            let header = response
+                .headers()
+                .get(CONTENT_RANGE)
+                .and_then(|value| value.to_str().ok());
+            range_start(header.unwrap_or_default()).ok_or_else(|| FetchError::Transport {
+                url: url.clone(),
+                detail: "answered with a part of the file without saying which".into(),
+            })?
+        } else {
+            0
+        };
+        if starts_at > offset {
+            let detail = format!("asked from byte {offset}, answered from byte {starts_at}");
+            return Err(FetchError::Transport { url, detail });
+        }
+        let mut reader = response.into_body().into_reader();
+        skip(&mut reader, offset - starts_at).map_err(|error| transport(&url, &error))?;
+        Ok(Box::new(reader))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+}
+
+fn certificates(path: &Path) -> Result<RootCerts, HttpSetupError> {
+    let pem = std::fs::read(path).map_err(|source| HttpSetupError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let found: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(HttpSetupError::NoCertificate { path: path.into() });
+    }
+    Ok(RootCerts::new_with_certs(&found))
+}
+
+fn transport(url: &str, error: &dyn std::error::Error) -> FetchError {
+    FetchError::Transport {
+        url: url.into(),
+        detail: crate::report::chain(error),
+    }
+}
+
+/// The first byte of `bytes FIRST-LAST/LENGTH`.
+fn range_start(header: &str) -> Option<u64> {
+    let (first, _) = header.trim().strip_prefix("bytes ")?.split_once('-')?;
+    first.trim().parse().ok()
+}
+
+fn skip(reader: &mut dyn Read, count: u64) -> std::io::Result<()> {
+    let skipped = std::io::copy(&mut reader.take(count), &mut std::io::sink())?;
+    if skipped < count {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_start_of_a_range() {
+        assert_eq!(range_start("bytes 5-9/10"), Some(5));
+        assert_eq!(range_start("bytes 0-0/*"), Some(0));
+        for bad in ["", "bytes */10", "items 5-9/10", "bytes x-9/10"] {
+            assert_eq!(range_start(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn skipping_past_the_end_is_an_error() {
+        assert!(skip(&mut &b"abc"[..], 3).is_ok());
+        assert!(skip(&mut &b"abc"[..], 4).is_err());
+    }
+
+    #[test]
+    fn file_without_certificates_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = certificates(file.path()).unwrap_err();
+        assert!(
+            error.to_string().contains("holds no PEM certificate"),
+            "{error}"
+        );
+    }
+}

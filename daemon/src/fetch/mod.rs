@@ -1,0 +1,66 @@
+//! Getting bytes from the repository. What arrives is not trusted here, only bounded.
+
+mod http;
+
+use std::io::Read;
+use std::time::Duration;
+
+pub use self::http::{HttpSetupError, HttpSource};
+
+/// Where files of a repository come from.
+pub trait Source: Send {
+    /// The whole file at `path` below the repository, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FetchError`] names the URL; a longer file is an error, not cut short.
+    fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError>;
+
+    /// The file at `path` from byte `offset` to its end, as a stream. A server that ignores the
+    /// range is read from the start, without keeping what is skipped.
+    ///
+    /// # Errors
+    /// [`FetchError`] names the URL.
+    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError>;
+
+    /// The URL of `path`, for messages.
+    fn url(&self, path: &str) -> String;
+}
+
+/// Why bytes did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server says that there is no such file.
+    #[error("{url}: not there (status {status})")]
+    Missing {
+        /// What was asked for.
+        url: String,
+        /// 404 or 410.
+        status: u16,
+    },
+    /// The server refuses or is in trouble.
+    #[error("{url}: the server answered with status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// Its answer.
+        status: u16,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// No answer, or it broke off.
+    #[error("{url}: {detail}")]
+    Transport {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        detail: String,
+    },
+    /// More than was announced.
+    #[error("{url}: longer than the {limit} bytes allowed; nothing of it was used")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// Most bytes allowed.
+        limit: u64,
+    },
+}

@@ -1,0 +1,135 @@
+//! The daemon's durable record of intent.
+
+mod two_copies;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use switchback_update_core::State;
+
+pub use self::two_copies::{Loaded, RecordError, TwoCopies};
+
+/// Version of the record's content; the copies' own header has one of its own.
+const FORMAT: u32 = 1;
+
+/// What is written.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    format: u32,
+    state: State,
+}
+
+/// The journal: [`State`] in two checksummed copies.
+#[derive(Debug)]
+pub struct Journal {
+    copies: TwoCopies,
+}
+
+/// What the journal held.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal, ready for commits.
+    pub journal: Journal,
+    /// The newest state that could be read; the default for a new device.
+    pub state: State,
+    /// What a person should know: a damaged copy, or both.
+    pub warning: Option<String>,
+}
+
+impl Journal {
+    /// Opens the journal in `directory`.
+    ///
+    /// Two damaged copies are moved aside and a fresh state is begun, with a warning: the boot
+    /// environment still tells which slot is good, and a device that refuses to start its updater
+    /// could never be repaired by an update.
+    ///
+    /// # Errors
+    /// The directory cannot be read or written.
+    pub fn open(directory: &Path) -> Result<Opened, RecordError> {
+        let (copies, loaded) = TwoCopies::open(directory, "journal")?;
+        let (bytes, mut warning) = match loaded {
+            Loaded::Nothing => (None, None),
+            Loaded::Whole(bytes) => (Some(bytes), None),
+            Loaded::OneDamaged { bytes, warning } => (Some(bytes), Some(warning)),
+            Loaded::BothDamaged { warning } => (None, Some(warning)),
+        };
+        let mut state = State::default();
+        if let Some(bytes) = bytes {
+            match serde_json::from_slice::<Content>(&bytes) {
+                Ok(content) if content.format == FORMAT => state = content.state,
+                Ok(content) => {
+                    let path = copies.path(0);
+                    let found = content.format;
+                    return Err(RecordError::Format {
+                        path,
+                        found,
+                        known: FORMAT,
+                    });
+                }
+                Err(error) => {
+                    let path = copies.path(0);
+                    warning = Some(format!(
+                        "{}: the record is whole but not understood ({error}); beginning afresh",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        Ok(Opened {
+            journal: Self { copies },
+            state,
+            warning,
+        })
+    }
+
+    /// Makes `state` durable.
+    ///
+    /// # Errors
+    /// The directory cannot be written. The caller must not act on the state then.
+    pub fn commit(&mut self, state: &State) -> Result<(), RecordError> {
+        let content = Content {
+            format: FORMAT,
+            state: state.clone(),
+        };
+        let bytes = serde_json::to_vec(&content).map_err(|error| RecordError::Write {
+            path: self.copies.path(0),
+            source: error.into(),
+        })?;
+        self.copies.commit(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_was_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = Journal::open(directory.path()).unwrap();
+        assert_eq!(opened.state, State::default());
+        let state = State {
+            floor: 3,
+            ..State::default()
+        };
+        opened.journal.commit(&state).unwrap();
+        let again = Journal::open(directory.path()).unwrap();
+        assert_eq!(again.state, state);
+        assert!(again.warning.is_none());
+    }
+
+    #[test]
+    fn newer_format_is_refused_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut copies, _) = TwoCopies::open(directory.path(), "journal").unwrap();
+        let text = serde_json::to_string(&State::default()).unwrap();
+        copies
+            .commit(format!(r#"{{"format":2,"state":{text}}}"#).as_bytes())
+            .unwrap();
+        let error = Journal::open(directory.path()).unwrap_err();
+        assert!(
+            matches!(error, RecordError::Format { found: 2, .. }),
+            "{error}"
+        );
+    }
+}

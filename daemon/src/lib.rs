@@ -1,0 +1,36 @@
+//! `switchbackd`, the update daemon: the adapters around the pure state machine.
+//!
+//! - [`driver`]: one queue, one loop: decide, make durable, act
+//! - [`settings`]: the configuration
+//! - [`journal`]: the durable record of intent
+//! - [`boot`]: the boot environment, the truth about booting
+//! - [`slot`]: the partitions, and the proofs about what they hold
+//! - [`trust`] and [`fetch`]: what is believed, and where bytes come from
+//! - [`install`]: network → decode → slot, in one pass
+//! - [`health`]: what must hold before a slot is committed
+//! - [`worker`]: the one thread that blocks
+//! - [`bus`]: the D-Bus service
+//! - [`notice`]: what is said to the journal
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod bus;
+pub mod cancel;
+mod command;
+pub mod driver;
+pub mod fetch;
+mod hash;
+pub mod health;
+pub mod install;
+pub mod journal;
+pub mod notice;
+pub mod report;
+mod run;
+pub mod settings;
+pub mod slot;
+mod trial_deadline;
+pub mod trust;
+pub mod worker;
+
+pub use self::run::{RunError, run};
+pub use self::trial_deadline::trial_deadline;

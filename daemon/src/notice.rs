@@ -1,0 +1,170 @@
+//! What is said to the journal: one message id per kind of event, structured fields with it.
+//! `switchback.catalog` in `systemd/` explains each to a person (`journalctl -x`).
+
+use switchback_types::Version;
+use switchback_update_core::{Attempt, Notice};
+
+/// Message ids, as `journalctl MESSAGE_ID=…` and the catalog know them.
+pub mod message_id {
+    /// The target slot is about to be written, or flipped to.
+    pub const INSTALL_STARTED: &str = "5a3b8f0c2d6e4b719c0e7f64d1a85b20";
+    /// An install was cut short by a restart.
+    pub const INSTALL_INTERRUPTED: &str = "c1f0a7d94e5b4c3e8a62907bd3f81e64";
+    /// The target slot is verified.
+    pub const STAGED: &str = "8e21b6d05f9a4c47b3d8e0a16c72f935";
+    /// The boot environment is armed.
+    pub const ARMED: &str = "3d90c4e7b1a84f5296f7d2b85e03c1a6";
+    /// This boot is a trial.
+    pub const TRIAL_STARTED: &str = "f47a1c90e3d24b68a5c19d7e802b6f34";
+    /// The trial is lost.
+    pub const TRIAL_FAILED: &str = "b6e8d3f1057c4a92815ea3c9f0d7246b";
+    /// The slot on trial was marked good.
+    pub const COMMITTED: &str = "2c7f9e4ab8d04163b0f5e6a1973dc85e";
+    /// The old slot runs again.
+    pub const ROLLED_BACK: &str = "d08b5a6c1f7e4e39a2c4f8b7e6931d50";
+    /// Nothing was armed.
+    pub const INSTALL_FAILED: &str = "7b14e2f9c6a34d80952d0c8e5fb1a763";
+    /// The committed slot is not healthy.
+    pub const DEGRADED: &str = "e9c30d7a4b184f6f8be1f25a706dc392";
+    /// The other slot came up without a trial.
+    pub const UNEXPECTED_SLOT: &str = "16f5d8b27e0c49a3ad947c3e1b80f2d5";
+    /// The boot environment could not be written.
+    pub const BOOT_WRITE_FAILED: &str = "a45e1f7d3c9b4268bf08d6e2917c5a0d";
+    /// A request was refused.
+    pub const REFUSED: &str = "90d7c2b5e8f1436ca61b4e0f73d9a528";
+    /// The device is held.
+    pub const HELD: &str = "4f8a6d1e0b3c47d29e75c8f2a1064be3";
+    /// The hold is over.
+    pub const HOLD_RELEASED: &str = "0be9f3a87d5146c2843fd1c6b7e2905a";
+    /// The five questions were answered differently from before.
+    pub const DECISION: &str = "6d02c9e5a7f84b1d937be4a0f81c6d3e";
+}
+
+/// Writes a notice to the journal.
+pub fn say(notice: &Notice) {
+    use message_id as id;
+    match notice {
+        Notice::InstallStarted(attempt) => {
+            attempt_event(id::INSTALL_STARTED, attempt, "downloading", false);
+        }
+        Notice::FlipOnly(attempt) => {
+            let text = "is in the other slot already: verifying it, nothing is downloaded";
+            attempt_event(id::INSTALL_STARTED, attempt, text, false);
+        }
+        Notice::InstallInterrupted(attempt) => {
+            let text = "was being written when the device restarted: the next poll goes on";
+            attempt_event(id::INSTALL_INTERRUPTED, attempt, text, true);
+        }
+        Notice::Staged(attempt) => {
+            attempt_event(
+                id::STAGED,
+                attempt,
+                "is written, synced, read back and verified",
+                false,
+            );
+        }
+        Notice::Armed(attempt) => {
+            let text = format!(
+                "is armed: the next boot is a trial, {} tries",
+                attempt.tries
+            );
+            attempt_event(id::ARMED, attempt, &text, false);
+        }
+        Notice::TrialStarted { attempt, left } => {
+            let number = attempt.tries.saturating_sub(*left).max(1);
+            let text = format!("is on trial, try {number} of {}", attempt.tries);
+            attempt_event(id::TRIAL_STARTED, attempt, &text, false);
+        }
+        Notice::TrialFailed { attempt, reason } => {
+            let text = format!("lost its trial: {reason}");
+            attempt_event(id::TRIAL_FAILED, attempt, &text, true);
+        }
+        Notice::Committed(attempt) => {
+            attempt_event(id::COMMITTED, attempt, "is healthy and committed", false);
+        }
+        Notice::RolledBack { attempt, reason } => {
+            let text = format!("was rolled back: {reason}; it is not tried again");
+            attempt_event(id::ROLLED_BACK, attempt, &text, true);
+        }
+        Notice::InstallFailed { attempt, detail } => {
+            let text = format!("was not installed: {detail}");
+            attempt_event(id::INSTALL_FAILED, attempt, &text, true);
+        }
+        Notice::Degraded { detail } => plain(
+            id::DEGRADED,
+            &format!(
+                "the running system is not healthy: {detail}; it stays up and goes on polling"
+            ),
+            true,
+        ),
+        Notice::UnexpectedSlot {
+            expected,
+            booted,
+            version,
+        } => {
+            let version = version.as_ref().map_or("unknown", Version::as_str);
+            plain(
+                id::UNEXPECTED_SLOT,
+                &format!(
+                    "came up in slot {booted} without a trial, slot {expected} (version \
+                     {version}) was meant: its tries were lost to power cycles, or this slot was \
+                     chosen by hand; nothing is marked bad"
+                ),
+                true,
+            );
+        }
+        Notice::BootWriteFailed { detail } => plain(id::BOOT_WRITE_FAILED, detail, true),
+        Notice::Refused { detail } => plain(id::REFUSED, &format!("refused: {detail}"), true),
+        Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
+        Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),
+    }
+}
+
+/// Writes one message with its id.
+pub fn plain(message_id: &str, text: &str, warning: bool) {
+    if warning {
+        tracing::warn!(MESSAGE_ID = message_id, "{text}");
+    } else {
+        tracing::info!(MESSAGE_ID = message_id, "{text}");
+    }
+}
+
+fn attempt_event(message_id: &str, attempt: &Attempt, text: &str, warning: bool) {
+    let (version, slot) = (&attempt.image.version, attempt.target);
+    macro_rules! event {
+        ($level:ident) => {
+            tracing::$level!(
+                MESSAGE_ID = message_id,
+                ACTION_ID = attempt.action.as_str(),
+                RELEASE = version.as_str(),
+                SLOT = slot.as_str(),
+                IMAGE = %attempt.image.sha256,
+                "version {version} for slot {slot} {text}"
+            )
+        };
+    }
+    if warning { event!(warn) } else { event!(info) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn catalog_explains_every_message_id() {
+        let catalog = include_str!("../../systemd/usr/lib/systemd/catalog/switchback.catalog");
+        let source = include_str!("notice.rs");
+        let mut count = 0;
+        for line in source
+            .lines()
+            .filter(|line| line.trim().starts_with("pub const"))
+        {
+            let id = line.split('"').nth(1).unwrap();
+            assert_eq!(id.len(), 32);
+            assert!(catalog.contains(&format!("-- {id}")), "{line}");
+            count += 1;
+        }
+        assert_eq!(
+            count,
+            catalog.matches("\n-- ").count() + usize::from(catalog.starts_with("-- "))
+        );
+    }
+}

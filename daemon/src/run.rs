@@ -1,0 +1,142 @@
+//! Puts the parts together.
+
+use std::path::{Path, PathBuf};
+
+use switchback_update_core::BootId;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::boot::{BootControl, BootError};
+use crate::bus::{self, Bus, Shared};
+use crate::cancel::Cancel;
+use crate::driver::{Driver, DriverError, Message, Parts};
+use crate::fetch::HttpSource;
+use crate::health::Reached;
+use crate::journal::{Journal, RecordError};
+use crate::settings::SettingsError;
+use crate::slot::{Layout, LocateError, Roots};
+use crate::trust::{Trust, TrustError};
+use crate::worker::{self, Worker};
+
+/// Lasts as long as the boot; systemd keeps it over restarts of the daemon.
+const RUNTIME_DIRECTORY: &str = "/run/switchback";
+
+/// Why the daemon ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The slots.
+    #[error(transparent)]
+    Layout(#[from] LocateError),
+    /// The boot environment.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] RecordError),
+    /// What is trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The connection to the repository.
+    #[error(transparent)]
+    Http(#[from] crate::fetch::HttpSetupError),
+    /// The driver.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The system.
+    #[error("{what}")]
+    System {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::System { what, source }
+}
+
+/// Runs the daemon until it is asked to end.
+///
+/// # Errors
+/// Says what is missing or wrong, and the way out.
+pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
+    let settings = crate::settings::load(directories)?;
+    let layout = Layout::find(&Roots::default(), &settings.slots, &settings.boot.bootnames)?;
+    let boot = BootControl::open(&settings.boot)?;
+    let opened = Journal::open(&settings.state_directory)?;
+    let (trust, trust_warning) =
+        Trust::open(&settings.state_directory, &settings.repository.root_file)?;
+    for warning in [opened.warning, trust_warning].into_iter().flatten() {
+        tracing::warn!("{warning}");
+    }
+    let source = HttpSource::new(&settings.repository)?;
+    let runtime_directory = PathBuf::from(RUNTIME_DIRECTORY);
+    std::fs::create_dir_all(&runtime_directory)
+        .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
+    let boot_id = read_boot_id()?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(system("no runtime"))?;
+    runtime.block_on(async move {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let (job_ends, ends) = mpsc::unbounded_channel();
+        let (cancel, reached) = (Cancel::default(), Reached::default());
+        let worker = worker::start(Worker {
+            source: Box::new(source),
+            trust,
+            device: settings.device.clone(),
+            layout: layout.clone(),
+            reached: reached.clone(),
+            cancel: cancel.clone(),
+            reports: queue.clone(),
+        })
+        .map_err(system("the worker thread cannot be started"))?;
+        watch_signals(queue.clone())?;
+        let (driver, view) = Driver::new(Parts {
+            settings,
+            layout,
+            boot,
+            journal: opened.journal,
+            state: opened.state,
+            boot_id,
+            runtime_directory,
+            worker,
+            cancel,
+            reached,
+            queue: queue.clone(),
+            job_ends,
+        })?;
+        tokio::spawn(bus::serve(Bus::System, Shared::new(queue, view), ends));
+        Ok(driver.run(messages).await?)
+    })
+}
+
+fn watch_signals(queue: mpsc::UnboundedSender<Message>) -> Result<(), RunError> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signal = signal(kind).map_err(system("signals cannot be received"))?;
+        let queue = queue.clone();
+        tokio::spawn(async move {
+            if signal.recv().await.is_some() {
+                let _ = queue.send(Message::Terminate);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The kernel's name for this boot.
+pub(crate) fn read_boot_id() -> Result<BootId, RunError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(path)
+        .map_err(system(format!("{}: cannot be read", path.display())))?;
+    Ok(BootId::new(&text))
+}

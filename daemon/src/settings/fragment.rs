@@ -1,0 +1,96 @@
+//! What one file may say. Every field is optional; unknown ones are refused.
+
+use serde::Deserialize;
+
+/// One configuration file.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fragment {
+    #[serde(default)]
+    pub(super) device: Device,
+    #[serde(default)]
+    pub(super) repository: Repository,
+    #[serde(default)]
+    pub(super) slots: Slots,
+    #[serde(default)]
+    pub(super) boot: Boot,
+    #[serde(default)]
+    pub(super) health: Health,
+    #[serde(default)]
+    pub(super) restart: Restart,
+    #[serde(default)]
+    pub(super) state: State,
+}
+
+macro_rules! table {
+    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        #[derive(Debug, Default, Clone, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub(super) struct $name {
+            $(#[serde(default)] pub(super) $field: Option<$type>,)*
+        }
+
+        impl $name {
+            /// What `later` says wins, setting by setting.
+            fn merge(&mut self, later: Self) {
+                $(if later.$field.is_some() { self.$field = later.$field; })*
+            }
+        }
+    };
+}
+
+table!(Device {
+    product: String,
+    compatible: String,
+    channel: String
+});
+table!(Repository {
+    url: String,
+    ca_file: String,
+    root_file: String,
+    poll_interval: String,
+    stall_timeout: String,
+});
+table!(Slots {
+    a: String,
+    b: String
+});
+table!(Boot {
+    contract: String,
+    bootname_a: String,
+    bootname_b: String,
+    grubenv: Vec<String>,
+    fw_env_config: String,
+    tries: u8,
+});
+table!(Health {
+    deadline: String,
+    settle: String,
+    units: Vec<String>,
+    command: Vec<Command>,
+    repository: bool,
+});
+table!(Restart { automatic: bool, command: Vec<String> });
+table!(State { directory: String });
+
+/// One `[[health.command]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Command {
+    pub(super) name: String,
+    pub(super) command: Vec<String>,
+    pub(super) timeout: Option<String>,
+}
+
+impl Fragment {
+    /// What `later` says wins, setting by setting.
+    pub(super) fn merge(&mut self, later: Self) {
+        self.device.merge(later.device);
+        self.repository.merge(later.repository);
+        self.slots.merge(later.slots);
+        self.boot.merge(later.boot);
+        self.health.merge(later.health);
+        self.restart.merge(later.restart);
+        self.state.merge(later.state);
+    }
+}

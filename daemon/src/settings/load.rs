@@ -1,0 +1,206 @@
+//! Finds the files and puts them together.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::fragment::Fragment;
+use super::validate::validate;
+use super::{Settings, SettingsError};
+
+/// Where fragments live. A file in a later directory replaces the file of the same name in an
+/// earlier one; an empty file or a link to `/dev/null` takes it away. What is left is merged in
+/// the order of the file names.
+pub const CONFIG_DIRECTORIES: [&str; 3] = [
+    "/usr/lib/switchback/config.d",
+    "/run/switchback/config.d",
+    "/etc/switchback/config.d",
+];
+
+/// A file larger than this is not a configuration.
+const MAX_FRAGMENT: u64 = 256 * 1024;
+
+/// Reads, merges and validates the configuration.
+///
+/// # Errors
+/// Names the file and line, or the setting and its value, and what would be right.
+pub fn load(directories: &[PathBuf]) -> Result<Settings, SettingsError> {
+    let mut merged = Fragment::default();
+    for path in fragments(directories)?.into_values() {
+        let text = read(&path)?;
+        merged.merge(parse(&path, &text)?);
+    }
+    validate(merged, directories)
+}
+
+fn fragments(directories: &[PathBuf]) -> Result<BTreeMap<OsString, PathBuf>, SettingsError> {
+    let mut found = BTreeMap::new();
+    for directory in directories {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => {
+                return Err(SettingsError::Read {
+                    path: directory.clone(),
+                    source,
+                });
+            }
+        };
+        for entry in entries {
+            let entry = entry.map_err(|source| SettingsError::Read {
+                path: directory.clone(),
+                source,
+            })?;
+            let path = entry.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                found.insert(entry.file_name(), path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    let refuse = |source| SettingsError::Read {
+        path: path.into(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(refuse)?;
+    // A character device is how a fragment is masked: /dev/null reads as empty.
+    if metadata.len() > MAX_FRAGMENT {
+        let message = format!(
+            "{} bytes, at most {MAX_FRAGMENT} are allowed",
+            metadata.len()
+        );
+        return Err(SettingsError::Syntax {
+            path: path.into(),
+            line: 1,
+            message,
+        });
+    }
+    std::fs::read_to_string(path).map_err(refuse)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Fragment, SettingsError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = text
+            .bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1;
+        SettingsError::Syntax {
+            path: path.into(),
+            line,
+            message: error.message().to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [device]
+        product = "kiosk"
+        compatible = "board-1"
+        [repository]
+        url = "https://updates.example/"
+    "#;
+
+    fn with(files: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let root = tempfile::tempdir().unwrap();
+        let directories: Vec<PathBuf> = ["usr", "run", "etc"]
+            .iter()
+            .map(|name| root.path().join(name))
+            .collect();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        load(&directories)
+    }
+
+    #[test]
+    fn later_files_win_setting_by_setting() {
+        let settings = with(&[
+            ("usr/10-board.toml", GOOD),
+            (
+                "etc/50-local.toml",
+                "[device]\nchannel = \"beta\"\n[boot]\ntries = 5\n",
+            ),
+        ])
+        .unwrap();
+        assert_eq!(settings.device.channel.as_str(), "beta");
+        assert_eq!(settings.device.product.as_str(), "kiosk");
+        assert_eq!(settings.boot.tries, 5);
+        assert_eq!(settings.repository.url, "https://updates.example");
+    }
+
+    #[test]
+    fn same_name_in_a_later_directory_replaces() {
+        let masked = with(&[("usr/10-board.toml", GOOD), ("etc/10-board.toml", "")]);
+        assert!(matches!(
+            masked,
+            Err(SettingsError::Missing {
+                key: "device.product",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        for (text, line, part) in [
+            ("[device]\nprodcut = \"x\"\n", 2, "prodcut"),
+            ("[device]\nproduct = \"x\n", 2, ""),
+            ("[device]\nproduct = 5\n", 2, "string"),
+            ("[device]\n[device]\n", 2, "duplicate"),
+            ("[boot]\ntries = 300\n", 2, "300"),
+        ] {
+            match with(&[("etc/20-x.toml", text)]) {
+                Err(SettingsError::Syntax {
+                    path,
+                    line: found,
+                    message,
+                }) => {
+                    assert!(path.ends_with("20-x.toml"));
+                    assert_eq!(found, line, "{text}: {message}");
+                    assert!(message.contains(part), "{text}: {message}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        for (text, key) in [
+            ("[repository]\nurl = \"http://x\"\n", "repository.url"),
+            (
+                "[repository]\npoll-interval = \"soon\"\n",
+                "repository.poll-interval",
+            ),
+            ("[boot]\ntries = 0\n", "boot.tries"),
+            ("[boot]\ncontract = \"lilo\"\n", "boot.contract"),
+            (
+                "[slots]\na = \"PARTLABEL=x\"\nb = \"PARTLABEL=x\"\n",
+                "slots.b",
+            ),
+            ("[device]\ncompatible = \"board-1 \"\n", "device.compatible"),
+            ("[health]\nsettle = \"2h\"\n", "health.settle"),
+            ("[restart]\ncommand = []\n", "restart.command"),
+        ] {
+            match with(&[("usr/10-board.toml", GOOD), ("etc/20-x.toml", text)]) {
+                Err(SettingsError::Invalid { key: found, .. }) => assert_eq!(found, key, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+}

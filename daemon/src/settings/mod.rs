@@ -1,0 +1,175 @@
+//! Configuration: TOML fragments, merged as systemd merges its drop-ins, validated once.
+//!
+//! Three types keep three stages apart: [`fragment::Fragment`] is what one file says,
+//! [`load`] puts the files together, [`Settings`] is what the daemon runs on and cannot be wrong.
+
+mod fragment;
+mod load;
+mod validate;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use switchback_boot_env::contract::{BootNames, ContractKind};
+use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
+
+pub use self::load::{CONFIG_DIRECTORIES, load};
+
+/// Everything the daemon needs to know, validated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What this device is.
+    pub device: DeviceSettings,
+    /// Where releases come from.
+    pub repository: RepositorySettings,
+    /// Where the slots are.
+    pub slots: SlotSettings,
+    /// How the bootloader is talked to.
+    pub boot: BootSettings,
+    /// What must hold before a slot is committed.
+    pub health: HealthSettings,
+    /// How the device is restarted.
+    pub restart: RestartSettings,
+    /// Directory of the journal and the trusted metadata; must survive updates.
+    pub state_directory: PathBuf,
+}
+
+/// What this device is.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// The line of releases it follows.
+    pub product: ProductName,
+    /// The kind of hardware it is.
+    pub compatible: Compatible,
+    /// The channel it follows.
+    pub channel: ChannelName,
+}
+
+/// Where releases come from.
+#[derive(Debug, Clone)]
+pub struct RepositorySettings {
+    /// Base URL, without a trailing slash.
+    pub url: String,
+    /// Certificates that servers are checked against (PEM).
+    pub ca_file: PathBuf,
+    /// The root metadata that came with the image.
+    pub root_file: PathBuf,
+    /// Time between polls; each is moved by up to a tenth of it, so that a fleet spreads out.
+    pub poll_interval: Duration,
+    /// How long a read from the server may stall.
+    pub stall_timeout: Duration,
+}
+
+/// Where the slots are.
+#[derive(Debug, Clone)]
+pub struct SlotSettings {
+    /// Slot a: `PARTLABEL=…`, `PARTUUID=…` or a path.
+    pub a: String,
+    /// Slot b.
+    pub b: String,
+}
+
+impl SlotSettings {
+    /// The device of a slot, as it was configured.
+    #[must_use]
+    pub fn device(&self, slot: SlotName) -> &str {
+        match slot {
+            SlotName::A => &self.a,
+            SlotName::B => &self.b,
+        }
+    }
+}
+
+/// How the bootloader is talked to.
+#[derive(Debug, Clone)]
+pub struct BootSettings {
+    /// Which variables mean what.
+    pub contract: ContractKind,
+    /// The bootloader's names for the slots.
+    pub bootnames: BootNames,
+    /// GRUB's environment files: two for our own contract, one for RAUC's.
+    pub grubenv: Vec<PathBuf>,
+    /// Where U-Boot's environment is, in the format of libubootenv.
+    pub fw_env_config: PathBuf,
+    /// Boots given to a trial.
+    pub tries: u8,
+}
+
+/// What must hold before a slot is committed.
+#[derive(Debug, Clone)]
+pub struct HealthSettings {
+    /// Time after which a trial that is not healthy is lost.
+    pub deadline: Duration,
+    /// How long everything must hold without a break.
+    pub settle: Duration,
+    /// Units that must be active.
+    pub units: Vec<String>,
+    /// Commands that must succeed.
+    pub commands: Vec<HealthCommand>,
+    /// Whether the repository must have been reached since the boot.
+    pub repository: bool,
+}
+
+/// One command that must exit with 0.
+#[derive(Debug, Clone)]
+pub struct HealthCommand {
+    /// For people.
+    pub name: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// How the device is restarted.
+#[derive(Debug, Clone)]
+pub struct RestartSettings {
+    /// Whether the daemon does so by itself once a slot is armed.
+    pub automatic: bool,
+    /// Program and arguments.
+    pub command: Vec<String>,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file could not be read.
+    #[error("{}: cannot be read; make it a readable file or remove it", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, with a suggestion where there is one.
+        message: String,
+    },
+    /// A setting is missing.
+    #[error("`{key}` is not set in any of {searched}: {hint}")]
+    Missing {
+        /// The setting.
+        key: &'static str,
+        /// The directories searched.
+        searched: String,
+        /// What to write.
+        hint: &'static str,
+    },
+    /// A setting has a value that cannot be.
+    #[error("`{key}` = {value:?}: {message}")]
+    Invalid {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+}

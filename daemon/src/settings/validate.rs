@@ -1,0 +1,314 @@
+//! From merged fragments to settings that cannot be wrong.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use switchback_boot_env::contract::{BootNames, ContractKind};
+
+use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
+use super::{
+    BootSettings, DeviceSettings, HealthCommand, HealthSettings, RepositorySettings,
+    RestartSettings, Settings, SettingsError, SlotSettings,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn validate(
+    fragment: Fragment,
+    directories: &[PathBuf],
+) -> Result<Settings, SettingsError> {
+    let searched: Vec<String> = directories
+        .iter()
+        .map(|directory| directory.display().to_string())
+        .collect();
+    let searched = searched.join(", ");
+    Ok(Settings {
+        device: device(fragment.device, &searched)?,
+        repository: repository(fragment.repository, &searched)?,
+        slots: slots(fragment.slots)?,
+        boot: boot(fragment.boot)?,
+        health: health(fragment.health)?,
+        restart: restart(fragment.restart)?,
+        state_directory: fragment
+            .state
+            .directory
+            .unwrap_or_else(|| "/var/lib/switchback".into())
+            .into(),
+    })
+}
+
+fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
+    SettingsError::Invalid {
+        key,
+        value: value.into(),
+        message: message.into(),
+    }
+}
+
+fn name<T: FromStr<Err: std::fmt::Display>>(
+    key: &'static str,
+    text: &str,
+) -> Result<T, SettingsError> {
+    if text.trim() != text {
+        return Err(invalid(
+            key,
+            text,
+            "blanks at the start or the end: remove them",
+        ));
+    }
+    text.parse()
+        .map_err(|error: T::Err| invalid(key, text, error.to_string()))
+}
+
+fn required<'a>(
+    key: &'static str,
+    value: Option<&'a String>,
+    searched: &str,
+    hint: &'static str,
+) -> Result<&'a str, SettingsError> {
+    match value {
+        Some(text) => Ok(text),
+        None => Err(SettingsError::Missing {
+            key,
+            searched: searched.into(),
+            hint,
+        }),
+    }
+}
+
+fn duration(
+    key: &'static str,
+    value: Option<&String>,
+    default: Duration,
+    most: Duration,
+) -> Result<Duration, SettingsError> {
+    let Some(text) = value else {
+        return Ok(default);
+    };
+    let parsed = jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|signed| Duration::try_from(signed).ok());
+    match parsed {
+        Some(duration) if duration <= most => Ok(duration),
+        Some(_) => Err(invalid(
+            key,
+            text,
+            format!("at most {} s are allowed", most.as_secs()),
+        )),
+        None => Err(invalid(
+            key,
+            text,
+            "write a duration such as \"15m\" or \"90s\"",
+        )),
+    }
+}
+
+fn device(table: Device, searched: &str) -> Result<DeviceSettings, SettingsError> {
+    let product = required(
+        "device.product",
+        table.product.as_ref(),
+        searched,
+        "write the product whose releases this device follows",
+    )?;
+    let compatible = required(
+        "device.compatible",
+        table.compatible.as_ref(),
+        searched,
+        "write the kind of hardware this is, as its releases list it",
+    )?;
+    Ok(DeviceSettings {
+        product: name("device.product", product)?,
+        compatible: name("device.compatible", compatible)?,
+        channel: name(
+            "device.channel",
+            table.channel.as_deref().unwrap_or("stable"),
+        )?,
+    })
+}
+
+fn repository(table: Repository, searched: &str) -> Result<RepositorySettings, SettingsError> {
+    let key = "repository.url";
+    let url = required(
+        key,
+        table.url.as_ref(),
+        searched,
+        "write the address of the repository, such as https://updates.example/kiosk",
+    )?;
+    if !url.starts_with("https://") || url.len() > 2048 || url.contains(['?', '#', ' ']) {
+        return Err(invalid(
+            key,
+            url,
+            "write an https:// address without query or fragment",
+        ));
+    }
+    Ok(RepositorySettings {
+        url: url.trim_end_matches('/').to_owned(),
+        ca_file: table
+            .ca_file
+            .unwrap_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into())
+            .into(),
+        root_file: table
+            .root_file
+            .unwrap_or_else(|| "/usr/lib/switchback/root.json".into())
+            .into(),
+        poll_interval: duration(
+            "repository.poll-interval",
+            table.poll_interval.as_ref(),
+            Duration::from_secs(15 * 60),
+            7 * DAY,
+        )?
+        .max(Duration::from_secs(1)),
+        stall_timeout: duration(
+            "repository.stall-timeout",
+            table.stall_timeout.as_ref(),
+            Duration::from_secs(60),
+            Duration::from_secs(60 * 60),
+        )?
+        .max(Duration::from_secs(1)),
+    })
+}
+
+fn slots(table: Slots) -> Result<SlotSettings, SettingsError> {
+    let a = table.a.unwrap_or_else(|| "PARTLABEL=slot-a".into());
+    let b = table.b.unwrap_or_else(|| "PARTLABEL=slot-b".into());
+    for (key, text) in [("slots.a", &a), ("slots.b", &b)] {
+        // Both slots may hold equal images: a label or UUID of the file system names neither.
+        if !["PARTLABEL=", "PARTUUID=", "/"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
+            return Err(invalid(
+                key,
+                text,
+                "write PARTLABEL=…, PARTUUID=… or a path",
+            ));
+        }
+    }
+    if a == b {
+        return Err(invalid(
+            "slots.b",
+            &b,
+            "the same as slots.a: two partitions are needed",
+        ));
+    }
+    Ok(SlotSettings { a, b })
+}
+
+fn boot(table: Boot) -> Result<BootSettings, SettingsError> {
+    let text = table.contract.unwrap_or_else(|| "switchback-grub".into());
+    let contract = match text.as_str() {
+        "switchback-grub" => ContractKind::SwitchbackGrub,
+        "rauc-grub" => ContractKind::RaucGrub,
+        "rauc-u-boot" => ContractKind::RaucUboot,
+        other => {
+            let known = "known are switchback-grub, rauc-grub and rauc-u-boot";
+            return Err(invalid("boot.contract", other, known));
+        }
+    };
+    let a = table.bootname_a.unwrap_or_else(|| "A".into());
+    let b = table.bootname_b.unwrap_or_else(|| "B".into());
+    let bootnames = BootNames::new(&a, &b)
+        .map_err(|error| invalid("boot.bootname-a", &format!("{a} {b}"), error.to_string()))?;
+    let grubenv = table.grubenv.unwrap_or_else(|| match contract {
+        ContractKind::SwitchbackGrub => vec!["/efi/sb1.env".into(), "/efi/sb2.env".into()],
+        ContractKind::RaucGrub | ContractKind::RaucUboot => vec!["/boot/grub/grubenv".into()],
+    });
+    let wanted = if contract == ContractKind::SwitchbackGrub {
+        2
+    } else {
+        1
+    };
+    if contract != ContractKind::RaucUboot && grubenv.len() != wanted {
+        let message = format!("the contract {text} has {wanted} environment file(s)");
+        return Err(invalid("boot.grubenv", &grubenv.join(" "), message));
+    }
+    let tries = table.tries.unwrap_or(3);
+    // RAUC's contract on GRUB knows one try only; asking for more is no mistake there.
+    let most = match contract {
+        ContractKind::RaucGrub => u8::MAX,
+        ContractKind::SwitchbackGrub | ContractKind::RaucUboot => contract.max_tries(),
+    };
+    if tries == 0 || tries > most {
+        return Err(invalid(
+            "boot.tries",
+            &tries.to_string(),
+            format!("1 to {most} are possible"),
+        ));
+    }
+    Ok(BootSettings {
+        contract,
+        bootnames,
+        grubenv: grubenv.into_iter().map(PathBuf::from).collect(),
+        fw_env_config: table
+            .fw_env_config
+            .unwrap_or_else(|| "/etc/fw_env.config".into())
+            .into(),
+        tries,
+    })
+}
+
+fn health(table: Health) -> Result<HealthSettings, SettingsError> {
+    let deadline = duration(
+        "health.deadline",
+        table.deadline.as_ref(),
+        Duration::from_secs(5 * 60),
+        DAY,
+    )?;
+    let settle = duration(
+        "health.settle",
+        table.settle.as_ref(),
+        Duration::from_secs(5),
+        DAY,
+    )?;
+    if settle >= deadline {
+        let text = table.settle.unwrap_or_default();
+        return Err(invalid(
+            "health.settle",
+            &text,
+            "must be shorter than health.deadline",
+        ));
+    }
+    let commands = table.command.unwrap_or_default().into_iter().map(command);
+    Ok(HealthSettings {
+        deadline,
+        settle,
+        units: table.units.unwrap_or_default(),
+        commands: commands.collect::<Result<_, _>>()?,
+        repository: table.repository.unwrap_or(true),
+    })
+}
+
+fn command(table: Command) -> Result<HealthCommand, SettingsError> {
+    if table.command.is_empty() {
+        let message = "write the program and its arguments: [\"/usr/bin/check\", \"--now\"]";
+        return Err(invalid("health.command", &table.name, message));
+    }
+    Ok(HealthCommand {
+        timeout: duration(
+            "health.command.timeout",
+            table.timeout.as_ref(),
+            Duration::from_secs(30),
+            DAY,
+        )?,
+        name: table.name,
+        command: table.command,
+    })
+}
+
+fn restart(table: Restart) -> Result<RestartSettings, SettingsError> {
+    let command = table
+        .command
+        .unwrap_or_else(|| vec!["systemctl".into(), "reboot".into()]);
+    if command.is_empty() {
+        return Err(invalid(
+            "restart.command",
+            "[]",
+            "write a program and its arguments",
+        ));
+    }
+    Ok(RestartSettings {
+        automatic: table.automatic.unwrap_or(true),
+        command,
+    })
+}

@@ -1,0 +1,171 @@
+//! Positioned direct I/O on a slot's device.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::aligned::ALIGNMENT;
+
+/// Why a slot cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// The device cannot be opened.
+    #[error("{}: cannot be opened; is it the right partition, and is nothing mounted from it?", path.display())]
+    Open {
+        /// The device.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The device reported an error.
+    #[error("{}: {verb} failed at byte {offset}: the storage may be failing", path.display())]
+    Io {
+        /// The device.
+        path: PathBuf,
+        /// What was being done.
+        verb: &'static str,
+        /// Where.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image does not fit.
+    #[error("{}: has {size} bytes, the image has {wanted}; publish a smaller one", path.display())]
+    TooSmall {
+        /// The device.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The image's size in bytes.
+        wanted: u64,
+    },
+    /// What was read back is not what was signed.
+    #[error("{}: reads back with SHA-256 {found}, signed is {wanted}", path.display())]
+    Differs {
+        /// The device.
+        path: PathBuf,
+        /// What was read.
+        found: switchback_types::Digest,
+        /// What was wanted.
+        wanted: switchback_types::Digest,
+    },
+    /// The work was called off.
+    #[error("called off")]
+    Cancelled,
+}
+
+/// An open slot.
+#[derive(Debug)]
+pub(super) struct Device {
+    file: File,
+    path: PathBuf,
+    size: u64,
+}
+
+impl Device {
+    /// Opens for reading. A mounted slot can be read this way, and is read from the device: a
+    /// buffered read of a mounted file system differs from the image in a few bytes.
+    pub(super) fn open_for_reading(path: &Path) -> Result<Self, SlotError> {
+        Self::open(
+            path,
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlag::O_DIRECT.bits()),
+        )
+    }
+
+    /// Opens for writing; a block device exclusively, so that the kernel refuses a mounted one.
+    pub(super) fn open_for_writing(path: &Path) -> Result<Self, SlotError> {
+        let mut flags = OFlag::O_DIRECT;
+        // On a regular file, O_EXCL without O_CREAT has no defined meaning.
+        if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device()) {
+            flags |= OFlag::O_EXCL;
+        }
+        Self::open(
+            path,
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(flags.bits()),
+        )
+    }
+
+    fn open(path: &Path, options: &OpenOptions) -> Result<Self, SlotError> {
+        let refuse = |source| SlotError::Open {
+            path: path.into(),
+            source,
+        };
+        let mut file = options.open(path).map_err(refuse)?;
+        let size = file.seek(SeekFrom::End(0)).map_err(refuse)?;
+        Ok(Self {
+            file,
+            path: path.into(),
+            size,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Fills `buffer` from `offset`; both are aligned. The end of the device cuts it short; gives
+    /// the bytes read.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SlotError> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + u64::try_from(done).unwrap_or(u64::MAX);
+            match self.file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(count) => {
+                    done += count;
+                    // Only the last read of a file may be unaligned.
+                    if count % ALIGNMENT != 0 {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed("reading", at, source)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes the whole `buffer` at `offset`; both are aligned.
+    pub(super) fn write_at(&self, buffer: &[u8], offset: u64) -> Result<(), SlotError> {
+        self.file
+            .write_all_at(buffer, offset)
+            .map_err(|source| self.failed("writing", offset, source))
+    }
+
+    /// Returns once everything written is on the device and the page cache forgets it.
+    pub(super) fn sync(&self) -> Result<(), SlotError> {
+        self.file
+            .sync_all()
+            .map_err(|source| self.failed("syncing", 0, source))?;
+        nix::fcntl::posix_fadvise(
+            &self.file,
+            0,
+            0,
+            nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+        )
+        .map_err(|errno| self.failed("dropping the cache", 0, errno.into()))
+    }
+
+    fn failed(&self, verb: &'static str, offset: u64, source: std::io::Error) -> SlotError {
+        SlotError::Io {
+            path: self.path.clone(),
+            verb,
+            offset,
+            source,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What this device trusts: drives the sans-IO client over the network and keeps its memory.
+
+use std::path::{Path, PathBuf};
+
+use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path};
+use switchback_tuf::{
+    Answer, ErrorKind, Exchange, Freshness, Limits, Refresh, Refreshed, TrustedState, TufError,
+    VerifiedTarget, Want,
+};
+use switchback_types::{TargetPath, Timestamp};
+
+use crate::fetch::{FetchError, Source};
+use crate::journal::{Loaded, RecordError, TwoCopies};
+use crate::report::chain;
+use crate::settings::DeviceSettings;
+
+/// No device ran this program before it was written: 2026-11-01. A clock that says less is wrong.
+const EARLIEST: i64 = 1_793_491_200;
+
+/// A signed document longer than this is not one of ours.
+const MAX_DOCUMENT: u64 = 256 * 1024;
+
+/// The memory of trust, and the built-in root it began with.
+#[derive(Debug)]
+pub struct Trust {
+    copies: TwoCopies,
+    state: TrustedState,
+    stored: Vec<u8>,
+}
+
+/// Why trust cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The built-in root cannot be read.
+    #[error(
+        "{}: cannot be read; the image must carry the repository's root metadata there \
+         (`repository.root-file`)",
+        path.display()
+    )]
+    ReadRoot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The built-in root is not what it should be.
+    #[error("{}: is not usable as root metadata", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TufError,
+    },
+    /// The memory cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// What the repository offers this device.
+#[derive(Debug)]
+pub enum Asked {
+    /// The channel names this release.
+    Offer {
+        /// The channel.
+        channel: TrustedChannel,
+        /// The release.
+        release: Box<TrustedRelease>,
+    },
+    /// Verified metadata names nothing for this device.
+    Nothing(String),
+    /// No answer.
+    Unreachable(String),
+    /// An answer that is not trusted.
+    Untrusted(String),
+    /// Metadata that has expired.
+    Stale(String),
+}
+
+/// Why a question to the repository got no answer that can be used.
+enum Failure {
+    Fetch(FetchError),
+    Tuf(TufError),
+    Content(String),
+    Record(RecordError),
+}
+
+impl From<TufError> for Failure {
+    fn from(error: TufError) -> Self {
+        Self::Tuf(error)
+    }
+}
+
+impl Failure {
+    fn asked(self) -> Asked {
+        match self {
+            Self::Fetch(error) => Asked::Unreachable(chain(&error)),
+            Self::Content(detail) => Asked::Untrusted(detail),
+            // Trust that cannot be remembered protects nothing: act on nothing new.
+            Self::Record(error) => Asked::Unreachable(chain(&error)),
+            Self::Tuf(error) => match error.kind() {
+                ErrorKind::Missing => Asked::Unreachable(chain(&error)),
+                ErrorKind::Stale => Asked::Stale(chain(&error)),
+                ErrorKind::Invalid
+                | ErrorKind::Untrusted
+                | ErrorKind::Rollback
+                | ErrorKind::Limit
+                | ErrorKind::State
+                | ErrorKind::Usage => Asked::Untrusted(chain(&error)),
+            },
+        }
+    }
+}
+
+impl Trust {
+    /// Opens the memory in `directory`; begins it from the built-in root on a new device. Gives a
+    /// warning where something was damaged.
+    ///
+    /// # Errors
+    /// The built-in root is missing or not one, or the directory cannot be used.
+    pub fn open(directory: &Path, root_file: &Path) -> Result<(Self, Option<String>), TrustError> {
+        let root = std::fs::read(root_file).map_err(|source| TrustError::ReadRoot {
+            path: root_file.into(),
+            source,
+        })?;
+        let built_in =
+            TrustedState::from_root(&root, Timestamp::from_unix(EARLIEST)).map_err(|source| {
+                TrustError::Root {
+                    path: root_file.into(),
+                    source,
+                }
+            })?;
+        let (copies, loaded) = TwoCopies::open(directory, "trust")?;
+        let (bytes, mut warning) = match loaded {
+            Loaded::Nothing => (None, None),
+            Loaded::Whole(bytes) => (Some(bytes), None),
+            Loaded::OneDamaged { bytes, warning } => (Some(bytes), Some(warning)),
+            Loaded::BothDamaged { warning } => (None, Some(warning)),
+        };
+        let mut state = None;
+        if let Some(bytes) = &bytes {
+            match TrustedState::from_bytes(bytes) {
+                Ok(read) => state = Some(read),
+                Err(error) => {
+                    let path = copies.path(0);
+                    warning = Some(format!("{}: {}", path.display(), chain(&error)));
+                }
+            }
+        }
+        let state = state.unwrap_or(built_in);
+        Ok((
+            Self {
+                copies,
+                state,
+                stored: bytes.unwrap_or_default(),
+            },
+            warning,
+        ))
+    }
+
+    /// The time to act by: the clock's, or the floor of trusted time where that is later.
+    #[must_use]
+    pub fn now(&self, clock: Timestamp) -> Timestamp {
+        clock.max(self.state.floor())
+    }
+
+    /// Asks the repository what this device should run. `reached` is called once the server's
+    /// metadata was verified: the device is not cut off.
+    pub fn ask(
+        &mut self,
+        source: &dyn Source,
+        device: &DeviceSettings,
+        clock: Timestamp,
+        reached: &mut dyn FnMut(),
+    ) -> Asked {
+        match self.try_ask(source, device, clock, reached) {
+            Ok(asked) => asked,
+            Err(failure) => failure.asked(),
+        }
+    }
+
+    fn try_ask(
+        &mut self,
+        source: &dyn Source,
+        device: &DeviceSettings,
+        clock: Timestamp,
+        reached: &mut dyn FnMut(),
+    ) -> Result<Asked, Failure> {
+        let mut refresh = Refresh::start(self.state.clone(), Limits::default(), Some(clock));
+        let driven = drive(&mut refresh, source);
+        // What was verified on the way is kept, also when a later step failed.
+        self.remember(refresh.state().clone())?;
+        driven?;
+        let mut refreshed = refresh.finish()?;
+        reached();
+        if let Freshness::Stale(staleness) = refreshed.freshness() {
+            return Ok(Asked::Stale(format!(
+                "{}: {staleness}",
+                source.url("metadata")
+            )));
+        }
+
+        let path = channel_path(&device.product, &device.channel);
+        let Some(channel) = find(&mut refreshed, source, path.clone())? else {
+            self.remember(refreshed.into_state())?;
+            let url = source.url("metadata");
+            return Ok(Asked::Nothing(format!("{url}: lists no {path}")));
+        };
+        let channel = TrustedChannel::from_verified(&channel)
+            .map_err(|error| Failure::Content(chain(&error)))?;
+        let path = channel.release.path.clone();
+        let Some(release) = find(&mut refreshed, source, path.clone())? else {
+            self.remember(refreshed.into_state())?;
+            let url = source.url("metadata");
+            return Ok(Asked::Nothing(format!(
+                "{url}: the channel names {path}, which no role vouches for"
+            )));
+        };
+        let release = TrustedRelease::from_verified(&release)
+            .map_err(|error| Failure::Content(chain(&error)))?;
+        channel
+            .confirm(&release)
+            .map_err(|error| Failure::Content(chain(&error)))?;
+        let now = self.now(clock);
+        if let Some(expired) = channel.expires.filter(|expires| *expires <= now) {
+            return Ok(Asked::Stale(format!(
+                "{}: expired at {expired}",
+                channel.path()
+            )));
+        }
+
+        let mut state = refreshed.into_state();
+        // A release signed at a time proves that this time has passed.
+        state.raise_floor(release.created);
+        self.remember(state)?;
+        Ok(Asked::Offer {
+            channel,
+            release: Box::new(release),
+        })
+    }
+
+    /// Stores the state before anything is done on its word; writes only what changed.
+    fn remember(&mut self, state: TrustedState) -> Result<(), Failure> {
+        let bytes = state.to_bytes();
+        if bytes != self.stored {
+            self.copies.commit(&bytes).map_err(Failure::Record)?;
+            self.stored = bytes;
+        }
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// Feeds a machine until it wants nothing more.
+fn drive(exchange: &mut dyn Exchange, source: &dyn Source) -> Result<(), Failure> {
+    while let Want::File(request) = exchange.poll() {
+        let path = format!("metadata/{}", request.name);
+        let answer = match source.file(&path, request.max_length) {
+            Ok(bytes) => Answer::File(bytes),
+            Err(FetchError::Missing { .. }) => Answer::Missing,
+            Err(error) => return Err(Failure::Fetch(error)),
+        };
+        exchange.feed(answer)?;
+    }
+    Ok(())
+}
+
+/// Finds an artifact through the delegations, fetches it and checks it.
+fn find(
+    refreshed: &mut Refreshed,
+    source: &dyn Source,
+    path: TargetPath,
+) -> Result<Option<VerifiedTarget>, Failure> {
+    let mut lookup = refreshed.lookup(path)?;
+    drive(&mut lookup, source)?;
+    let Some(info) = lookup.finish()? else {
+        return Ok(None);
+    };
+    let url_path = format!("targets/{}", info.url_path()?);
+    if info.length() > MAX_DOCUMENT {
+        let url = source.url(&url_path);
+        let length = info.length();
+        return Err(Failure::Content(format!(
+            "{url}: {length} bytes, at most {MAX_DOCUMENT}"
+        )));
+    }
+    let bytes = source
+        .file(&url_path, info.length())
+        .map_err(Failure::Fetch)?;
+    Ok(Some(info.verify(bytes)?))
+}

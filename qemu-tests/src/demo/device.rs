@@ -1,0 +1,42 @@
+//! What the demo adds to the guest so that it can be watched: nothing that takes part.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::product::{enable, put};
+
+/// Sends the daemon's journal, its progress on D-Bus and its memory to the second serial port.
+const OBSERVER: &str = "\
+#!/bin/sh
+# One line for each thing seen: J the daemon's journal, W what `switchback watch` says, M memory.
+exec >/dev/ttyS1
+journalctl --follow --lines=all --unit=switchbackd --output=cat | sed -u 's/^/J /' &
+(while :; do switchback --json watch 2>/dev/null | sed -u 's/^/W /'; sleep 1; done) &
+while :; do
+  pid=$(systemctl show --property=MainPID --value switchbackd)
+  cgroup=/sys/fs/cgroup/system.slice/switchbackd.service
+  read -r peak <$cgroup/memory.peak
+  high=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status)
+  pss=$(sed -n 's/^Pss:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/smaps_rollup)
+  echo \"M $peak $high $pss\"
+  sleep 1
+done
+";
+
+const UNIT: &str = "\
+[Unit]
+Description=Tells the demo what happens
+After=switchbackd.service
+
+[Service]
+ExecStart=/usr/lib/switchback-demo/observe
+";
+
+/// Adds the observer to a staged tree.
+pub(super) fn add_observers(overlay: &Path) -> Result<()> {
+    let program = overlay.join("usr/lib/switchback-demo/observe");
+    put(&program, OBSERVER.as_bytes(), 0o755)?;
+    let unit = overlay.join("usr/lib/systemd/system/demo-observer.service");
+    put(&unit, UNIT.as_bytes(), 0o644)?;
+    enable(overlay, "multi-user.target.wants", "demo-observer.service")
+}

@@ -1,0 +1,168 @@
+//! What a factory does beyond filling the slots: it puts what belongs to this one device on the
+//! data partition, and signs releases with the publisher's own program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::board::Disk;
+use crate::command::Run;
+use crate::disk::DiskImage;
+use crate::error::{IoContext as _, Result};
+use crate::https::HttpsServer;
+use crate::image::Image;
+use crate::product::{CHANNEL, COMPATIBLE, DATA, PRODUCT, Product};
+
+/// A repository with its keys.
+#[derive(Debug)]
+pub struct Repository {
+    program: PathBuf,
+    /// What the web server serves.
+    pub directory: PathBuf,
+    keys: PathBuf,
+}
+
+impl Repository {
+    /// Makes keys and an empty repository below `work`.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn create(product: &Product, work: &Path) -> Result<Self> {
+        Self::create_named(product, work, "repository")
+    }
+
+    /// As [`create`](Self::create), under another name: other keys for the same content.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn create_named(product: &Product, work: &Path, name: &str) -> Result<Self> {
+        let repository = Self {
+            program: product.program("switchback-repo"),
+            directory: work.join(name),
+            keys: work.join(format!("{name}-keys")),
+        };
+        repository
+            .run("init")
+            .args(["--product", PRODUCT])
+            .check()?;
+        Ok(repository)
+    }
+
+    fn run(&self, verb: &str) -> Run {
+        let mut words = verb.split(' ');
+        let run = Run::new(&self.program.to_string_lossy()).arg("--quiet");
+        let run = run.args(words.by_ref());
+        run.arg("--repo")
+            .arg(&self.directory)
+            .arg("--keys")
+            .arg(&self.keys)
+    }
+
+    /// Publishes an image into the channel.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn publish(&self, image: &Image, version: &str) -> Result<()> {
+        self.publish_for(image, version, COMPATIBLE)
+    }
+
+    /// Publishes an image that is made for another kind of hardware.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn publish_for(&self, image: &Image, version: &str, compatible: &str) -> Result<()> {
+        self.run("publish")
+            .arg("--image")
+            .arg(&image.path)
+            .args([
+                "--version",
+                version,
+                "--compatible",
+                compatible,
+                "--channel",
+                CHANNEL,
+            ])
+            // The guests are about behaviour; a low level keeps the tests quick.
+            .args(["--level", "3"])
+            .check()
+    }
+
+    /// The first root: what devices are shipped with.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.directory.join("metadata/1.root.json")
+    }
+}
+
+/// How a device is to behave beside what its image says.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// Time between polls.
+    pub poll_interval: &'static str,
+    /// How long a read may stall.
+    pub stall_timeout: &'static str,
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self {
+            poll_interval: "3s",
+            stall_timeout: "10s",
+        }
+    }
+}
+
+/// Puts the repository's address, its certificate and its root on a device's data partition.
+///
+/// # Errors
+/// The disk cannot be written.
+pub fn provision(
+    disk: &Disk,
+    server: &HttpsServer,
+    repository: &Repository,
+    settings: &DeviceSettings,
+) -> Result<()> {
+    let text = format!(
+        "[repository]\nurl = \"{}\"\nca-file = \"{DATA}/ca.pem\"\nroot-file = \
+         \"{DATA}/root.json\"\npoll-interval = \"{}\"\nstall-timeout = \"{}\"\n",
+        server.guest_url(),
+        settings.poll_interval,
+        settings.stall_timeout,
+    );
+    let root = repository.root();
+    let root = fs::read(&root).io("read", &root)?;
+    put_on_data(
+        disk,
+        &["config.d"],
+        &[
+            ("config.d/50-repository.toml", text.as_bytes()),
+            ("ca.pem", server.ca_pem().as_bytes()),
+            ("root.json", &root),
+        ],
+    )
+}
+
+/// Writes files into the data partition of a disk that no machine runs from.
+///
+/// # Errors
+/// The disk cannot be written.
+pub fn put_on_data(disk: &Disk, directories: &[&str], files: &[(&str, &[u8])]) -> Result<()> {
+    let extent = DiskImage::open(&disk.main).partition("data")?;
+    let scratch = tempfile::tempdir().io("make a directory for", &disk.main)?;
+    let mut script = String::new();
+    for directory in directories {
+        script.push_str(&format!("mkdir {directory}\n"));
+    }
+    for (number, (path, bytes)) in files.iter().enumerate() {
+        let file = scratch.path().join(number.to_string());
+        fs::write(&file, bytes).io("write", &file)?;
+        script.push_str(&format!("write {} {path}\n", file.display()));
+    }
+    let commands = scratch.path().join("commands");
+    fs::write(&commands, script).io("write", &commands)?;
+    Run::new("debugfs")
+        .arg("-w")
+        .arg("-f")
+        .arg(&commands)
+        .arg(format!("{}?offset={}", disk.main.display(), extent.offset))
+        .check()
+}

@@ -1,0 +1,86 @@
+//! The scenarios.
+
+use super::{Cut, End, Offer, Scenario};
+use crate::https::Fault;
+use crate::rootfs::Variant;
+
+/// All of them.
+#[must_use]
+pub fn scenarios() -> Vec<Scenario> {
+    let good = Scenario {
+        name: "good update",
+        offer: Offer::Image(Variant::Good),
+        cut: None,
+        server_gone_first: false,
+        end: End::Committed { on_try: 1 },
+    };
+    let image = |name, variant, because, starts| Scenario {
+        name,
+        offer: Offer::Image(variant),
+        end: End::RolledBack { because, starts },
+        ..good.clone()
+    };
+    let cut = |name, cut, on_try| Scenario {
+        name,
+        cut: Some(cut),
+        end: End::Committed { on_try },
+        ..good.clone()
+    };
+    let refused = |name, offer, because| Scenario {
+        name,
+        offer,
+        end: End::Refused { because },
+        ..good.clone()
+    };
+    vec![
+        image(
+            "unhealthy",
+            Variant::UnhealthyApp,
+            "health checks failed",
+            1,
+        ),
+        image(
+            "panic before init",
+            Variant::PanicInit,
+            "died each time before the daemon ran",
+            3,
+        ),
+        image(
+            "hang before init",
+            Variant::HangInit,
+            "died each time before the daemon ran",
+            3,
+        ),
+        cut("power cut while writing", Cut::WhileWriting(0.3), 1),
+        cut("power cut right after the flip", Cut::AfterArming, 1),
+        cut("power cut during the trial", Cut::DuringTrial, 2),
+        Scenario {
+            name: "repository unreachable, then back",
+            server_gone_first: true,
+            ..good.clone()
+        },
+        refused(
+            "corrupt content",
+            Offer::Faulty(Fault::Corrupt {
+                path_contains: "content/".to_owned(),
+                offset: 1000,
+            }),
+            "does not decode to its segment: the content is corrupt",
+        ),
+        refused(
+            "truncated content",
+            Offer::Faulty(Fault::Truncate {
+                path_contains: "content/".to_owned(),
+                after_bytes: 500_000,
+            }),
+            "the file is truncated",
+        ),
+        refused("wrongly signed", Offer::OtherKeys, "not trusted"),
+        refused(
+            "wrong product",
+            Offer::OtherHardware,
+            "the release is made for",
+        ),
+        good,
+    ]
+}

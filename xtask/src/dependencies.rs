@@ -1,0 +1,140 @@
+//! Dependencies point one way: words ← pure crates ← adapters ← programs.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::process::cargo_text;
+
+/// For each room, the rooms that it may use.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("switchback-types", &[]),
+    ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-tuf", &["switchback-types"]),
+    (
+        "switchback-manifest",
+        &["switchback-types", "switchback-tuf"],
+    ),
+    ("switchback-update-core", &["switchback-types"]),
+    ("switchback-dbus-api", &[]),
+    (
+        "switchbackd",
+        &[
+            "switchback-types",
+            "switchback-boot-env",
+            "switchback-tuf",
+            "switchback-manifest",
+            "switchback-update-core",
+            "switchback-dbus-api",
+        ],
+    ),
+    (
+        "switchback",
+        &[
+            "switchback-types",
+            "switchback-dbus-api",
+            "switchback-boot-env",
+        ],
+    ),
+    (
+        "switchback-repo",
+        &["switchback-types", "switchback-manifest", "switchback-tuf"],
+    ),
+    ("guest-init", &[]),
+    ("qemu-tests", &["switchback-types"]),
+    ("xtask", &["qemu-tests"]),
+];
+
+/// Rooms that decide and never act.
+const PURE: &[&str] = &[
+    "switchback-types",
+    "switchback-boot-env",
+    "switchback-tuf",
+    "switchback-manifest",
+    "switchback-update-core",
+];
+
+/// What would let a pure room act: threads, sockets, logs, chance.
+const NEVER_IN_PURE: &[&str] = &[
+    "tokio",
+    "tracing",
+    "rand",
+    "getrandom",
+    "nix",
+    "libc",
+    "zbus",
+    "ureq",
+    "reqwest",
+];
+
+/// What the device's programs never contain, at any depth: a second crypto library, a second
+/// HTTP stack.
+const NEVER_ON_DEVICE: &[&str] = &["aws-lc-rs", "aws-lc-sys", "openssl-sys", "tough", "hyper"];
+
+/// The programs that go onto devices.
+const ON_DEVICE: &[&str] = &["switchbackd", "switchback"];
+
+/// Holds all of these over cargo's own metadata.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let text = cargo_text(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
+    let metadata: Value = serde_json::from_str(&text)?;
+    let mut wrong = Vec::new();
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata lists no packages")?;
+    let names: Vec<&str> = packages
+        .iter()
+        .filter_map(|package| package["name"].as_str())
+        .collect();
+    let rules: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some(allowed) = rules.get(name) else {
+            wrong.push(format!(
+                "{name}: not in the table of xtask/src/dependencies.rs"
+            ));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let used = dependency["name"].as_str().unwrap_or_default();
+            let for_tests = dependency["kind"] == "dev";
+            if names.contains(&used) && !for_tests && !allowed.contains(&used) {
+                wrong.push(format!("{name} may not use {used}"));
+            }
+            if PURE.contains(&name) && !for_tests && NEVER_IN_PURE.contains(&used) {
+                wrong.push(format!("{name} is pure and may not use {used}"));
+            }
+        }
+    }
+    for program in ON_DEVICE {
+        let tree = cargo_text(&[
+            "tree",
+            "--package",
+            program,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--locked",
+        ])?;
+        for line in tree.lines() {
+            let used = line.split(' ').next().unwrap_or_default();
+            if NEVER_ON_DEVICE.contains(&used) {
+                wrong.push(format!("{program} contains {used}"));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    if !wrong.is_empty() {
+        bail!(
+            "dependencies point the wrong way:\n  {}",
+            wrong.join("\n  ")
+        );
+    }
+    println!("dependencies point one way: {} rooms", packages.len());
+    Ok(())
+}
