@@ -193,8 +193,9 @@ pub enum BootError {
     },
     /// A place that ends too early.
     #[error(
-        "{}: ends at {length:#x}, and {} says that a copy of the environment reaches to {end:#x}",
-        path.display(), config.display()
+        "{}: ends at {length:#x}, and {} says that a copy of the environment reaches to {end:#x}; \
+         {}. Nothing was written",
+        path.display(), config.display(), findings_text(findings)
     )]
     TooShort {
         /// The device.
@@ -203,6 +204,8 @@ pub enum BootError {
         length: u64,
         /// Where the copy would end.
         end: u64,
+        /// What was found around it.
+        findings: Vec<uboot::Finding>,
         /// The file that says so.
         config: PathBuf,
     },

@@ -50,7 +50,7 @@ impl Lock {
                     refused = Some(BootError::Lock {
                         path: path.clone(),
                         source,
-                    })
+                    });
                 }
             }
         }

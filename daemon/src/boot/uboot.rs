@@ -72,7 +72,10 @@ impl UbootEnvironment {
                 config,
                 environment,
             }),
-            Err(fault) => Err(self.unusable(files, &config, fault)),
+            Err(fault) => {
+                let short = self.length_error(files, config.places());
+                Err(short.unwrap_or_else(|| self.unusable(files, &config, fault)))
+            }
         }
     }
 
@@ -95,20 +98,27 @@ impl UbootEnvironment {
         }
     }
 
-    /// A write must not make a file longer.
-    fn length_error(&self, files: &dyn EnvFiles, place: &Place) -> Option<BootError> {
-        let path = PathBuf::from(&place.device);
-        let facts = match files.facts(&path) {
-            Ok(facts) => facts,
-            Err(source) => return Some(BootError::Read { path, source }),
-        };
-        let end = place.offset.saturating_add(place.size as u64);
-        (facts.length < end).then(|| BootError::TooShort {
-            path,
-            length: facts.length,
-            end,
-            config: self.config.clone(),
-        })
+    /// A place that reaches beyond the end of its device: a write would make a file longer.
+    fn length_error(&self, files: &dyn EnvFiles, places: &[Place]) -> Option<BootError> {
+        for place in places {
+            let path = PathBuf::from(&place.device);
+            let length = match files.facts(&path) {
+                Ok(facts) => facts.length,
+                Err(source) => return Some(BootError::Read { path, source }),
+            };
+            let end = place.offset.saturating_add(place.size as u64);
+            if length < end {
+                let (findings, config) = (findings(files, places), self.config.clone());
+                return Some(BootError::TooShort {
+                    path,
+                    length,
+                    end,
+                    findings,
+                    config,
+                });
+            }
+        }
+        None
     }
 
     /// Blank is a state of its own; anything else is explained by what is there instead.
@@ -143,9 +153,6 @@ impl UbootEnvironment {
 
     fn write(&self, files: &dyn EnvFiles, found: &Found) -> Result<PathBuf, BootError> {
         let place = found.place(found.target());
-        if let Some(error) = self.length_error(files, place) {
-            return Err(error);
-        }
         let path = PathBuf::from(&place.device);
         let next = found.successor()?;
         write_copy(files, &path, place.offset, &next.bytes)?;
@@ -199,6 +206,8 @@ impl Backend for UbootEnvironment {
     fn update(&self, files: &dyn EnvFiles, change: &Change<'_>) -> Result<Applied, BootError> {
         let _lock = Lock::on_tools(&self.locks)?;
         let mut found = self.find(files)?;
+        self.length_error(files, found.config.places())
+            .map_or(Ok(()), Err)?;
         if change(&mut found.environment.vars) == Applied::AlreadySo {
             return Ok(Applied::AlreadySo);
         }
@@ -211,9 +220,11 @@ impl Backend for UbootEnvironment {
             Ok(found) => found,
             Err(error) => return vec![Lint::blocking(error)],
         };
-        let mut errors = Vec::new();
+        let mut errors: Vec<_> = self
+            .length_error(files, found.config.places())
+            .into_iter()
+            .collect();
         for place in found.config.places() {
-            errors.extend(self.length_error(files, place));
             let path = PathBuf::from(&place.device);
             if let Err(source) = files.probe_writable(&path) {
                 errors.push(BootError::Write { path, source });
@@ -229,6 +240,8 @@ impl Backend for UbootEnvironment {
     fn repair(&self, files: &dyn EnvFiles) -> Result<Repaired, BootError> {
         let _lock = Lock::on_tools(&self.locks)?;
         let found = self.find(files)?;
+        self.length_error(files, found.config.places())
+            .map_or(Ok(()), Err)?;
         if found.environment.other_fault().is_none() {
             return Ok(Repaired::Nothing);
         }
@@ -241,15 +254,21 @@ impl Backend for UbootEnvironment {
     }
 }
 
-/// The bytes of one copy; fewer where the device ends.
+/// The bytes of one copy; none where the device ends too early, even if what there is happens to
+/// be an environment of a smaller size.
 fn copy(files: &dyn EnvFiles, place: &Place) -> Result<Vec<u8>, BootError> {
     let path = Path::new(&place.device);
-    files
+    let bytes = files
         .read(path, place.offset, place.size)
         .map_err(|source| BootError::Read {
             path: path.into(),
             source,
-        })
+        })?;
+    Ok(if bytes.len() == place.size {
+        bytes
+    } else {
+        Vec::new()
+    })
 }
 
 /// Environments around the configured places.
