@@ -80,7 +80,7 @@ mod tests {
         // mode of /init, then its 5 bytes and the 5 bytes of its name.
         assert!(text.contains("000081ed"), "{text}");
         assert!(text.contains("init\0"), "{text}");
-        assert!(text.contains("12345\0\0\0070701"), "{text}");
+        assert!(text.contains("12345\0\0\x00070701"), "{text}");
         assert!(text.contains("TRAILER!!!\0"), "{text}");
     }
 }

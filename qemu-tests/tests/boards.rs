@@ -128,6 +128,54 @@ fn every_guest_comes_up_on_bios_and_uefi() {
 
 #[test]
 #[ignore = "boots machines"]
+fn overlay_and_single_files_reach_the_guest() {
+    let overlay = tempfile::tempdir().unwrap();
+    let place = |path: &str| {
+        let place = overlay.path().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        place
+    };
+    // Linked against the host's libraries, which the tiny guest has to be given.
+    std::fs::copy("/usr/bin/sha256sum", place("usr/bin/dynamic")).unwrap();
+    std::fs::write(place("usr/lib/sysusers.d/x.conf"), "g switchback -\n").unwrap();
+    let spec = RootfsSpec::new("1.0").overlay(overlay.path()).file(
+        "/usr/bin/script",
+        GuestFile::program("#!/bin/sh\necho out of the script\n"),
+    );
+    let systemd_image = SystemdRootfs::new(&INGREDIENTS)
+        .unwrap()
+        .image(&spec)
+        .unwrap();
+    for (image, commands) in [
+        (
+            tiny_image(&spec),
+            &["/usr/bin/dynamic /etc/os-release"] as &[&str],
+        ),
+        (
+            systemd_image,
+            &[
+                "/usr/bin/dynamic /etc/os-release",
+                "grep ^switchback: /etc/group",
+            ],
+        ),
+    ] {
+        let bench = Bench::bios(&image, None);
+        let mut machine = bench.start();
+        machine.wait_shell(BOOT).unwrap();
+        assert!(
+            machine
+                .shell("script", BOOT)
+                .unwrap()
+                .contains("out of the script")
+        );
+        for command in commands {
+            machine.shell(command, BOOT).unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
 fn systemd_guest_tells_a_failed_application_from_a_running_one() {
     for (variant, state) in [(Variant::Good, "active"), (Variant::UnhealthyApp, "failed")] {
         let spec = RootfsSpec::new("1.0").variant(variant);

@@ -21,7 +21,7 @@ impl CommandLine {
             .filter_map(|word| word.split_once('='))
             .filter(|(name, _)| *name == key)
             .map(|(_, value)| value)
-            .last()
+            .next_back()
     }
 
     /// Whether `word` stands alone on the line.

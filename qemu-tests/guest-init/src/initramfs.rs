@@ -168,10 +168,10 @@ pub(crate) fn partitions_named(label: &str) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         };
         let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key));
-        if value("PARTNAME=") == Some(label) {
-            if let Some(name) = value("DEVNAME=") {
-                found.push(Path::new("/dev").join(name));
-            }
+        if value("PARTNAME=") == Some(label)
+            && let Some(name) = value("DEVNAME=")
+        {
+            found.push(Path::new("/dev").join(name));
         }
     }
     Ok(found)

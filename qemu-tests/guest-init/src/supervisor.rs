@@ -195,8 +195,10 @@ impl Supervisor {
         nix::unistd::sync();
         for mounted in [DATA, "/efi"] {
             // Lazily: a shell's working directory must not keep the file system from its flush.
-            if let Err(why) = umount2(mounted, MntFlags::MNT_DETACH) {
-                println!("SB: UNMOUNT {mounted}: {why}");
+            match umount2(mounted, MntFlags::MNT_DETACH) {
+                // EINVAL: this board has no such partition.
+                Ok(()) | Err(Errno::EINVAL) => {}
+                Err(why) => println!("SB: UNMOUNT {mounted}: {why}"),
             }
         }
         nix::unistd::sync();

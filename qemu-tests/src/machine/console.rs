@@ -179,6 +179,21 @@ fn drain(source: &mut impl Read, mut log: File, shared: &Shared, started: Instan
     }
 }
 
+/// Skips what follows an ESC.
+fn skip_escape(characters: &mut std::str::Chars<'_>) {
+    let ends_with_more = match characters.next() {
+        Some('[') => {
+            characters.find(|c| ('\u{40}'..='\u{7e}').contains(c));
+            false
+        }
+        Some(']') => characters.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}'),
+        _ => false,
+    };
+    if ends_with_more {
+        characters.next();
+    }
+}
+
 /// Text without carriage returns and terminal escapes: `ESC [ … letter`, `ESC ] … BEL` (or
 /// `… ESC \`), and single `ESC x`.
 fn printable(bytes: &[u8]) -> String {
@@ -187,15 +202,7 @@ fn printable(bytes: &[u8]) -> String {
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         if character == '\u{1b}' {
-            match characters.next() {
-                Some('[') => drop(characters.find(|c| ('\u{40}'..='\u{7e}').contains(c))),
-                Some(']') => {
-                    if characters.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
-                        characters.next();
-                    }
-                }
-                _ => {}
-            }
+            skip_escape(&mut characters);
         } else if !character.is_control() || character == '\t' {
             clean.push(character);
         }

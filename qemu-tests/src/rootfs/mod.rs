@@ -7,6 +7,7 @@
 mod application;
 mod staging;
 pub mod systemd;
+mod sysusers;
 pub mod tiny;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::staging::{Staging, layers_over};
-use super::{Ingredients, RootfsSpec, Variant};
+use super::{Ingredients, RootfsSpec, Variant, sysusers};
 use crate::cache::Key;
 use crate::command::Run;
 use crate::debian::SUITE;
@@ -236,7 +236,7 @@ impl<'a> SystemdRootfs<'a> {
     pub fn image(&self, spec: &RootfsSpec) -> Result<Image> {
         let mut key = self
             .ingredients
-            .key("systemd-1")
+            .key("systemd-2")
             .text(self.base.to_string_lossy());
         for words in [LEFT_OUT, MASKED, MODULES] {
             key = key.text(words.join(" "));
@@ -273,6 +273,9 @@ impl<'a> SystemdRootfs<'a> {
             staging.copy(&self.ingredients.guest_init, "/usr/sbin/init")?;
         }
 
+        if let Some(overlay) = &spec.overlay {
+            sysusers::stage(&staging, &self.base, overlay)?;
+        }
         layers_over(
             Layers::default().base(&self.base, LEFT_OUT),
             &staging,
