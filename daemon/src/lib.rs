@@ -12,6 +12,13 @@
 //! - [`bus`]: the D-Bus service
 //! - [`notice`]: what is said to the journal
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        reason = "tests make small numbers and byte patterns"
+    )
+)]
 
 pub mod boot;
 pub mod bus;

@@ -100,7 +100,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             reports: queue.clone(),
         })
         .map_err(system("the worker thread cannot be started"))?;
-        watch_signals(queue.clone())?;
+        watch_signals(&queue)?;
         let (driver, view) = Driver::new(Parts {
             settings,
             layout,
@@ -120,7 +120,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     })
 }
 
-fn watch_signals(queue: mpsc::UnboundedSender<Message>) -> Result<(), RunError> {
+fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signal = signal(kind).map_err(system("signals cannot be received"))?;
         let queue = queue.clone();

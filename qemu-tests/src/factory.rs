@@ -10,7 +10,7 @@ use crate::disk::DiskImage;
 use crate::error::{IoContext as _, Result};
 use crate::https::HttpsServer;
 use crate::image::Image;
-use crate::product::{CHANNEL, COMPATIBLE, DATA, PRODUCT, Product};
+use crate::product::{CHANNEL, COMPATIBLE, Contract, DATA, PRODUCT, Product};
 
 /// A repository with its keys.
 #[derive(Debug)]
@@ -165,4 +165,67 @@ pub fn put_on_data(disk: &Disk, directories: &[&str], files: &[(&str, &[u8])]) -
         .arg(&commands)
         .arg(format!("{}?offset={}", disk.main.display(), extent.offset))
         .check()
+}
+
+/// Gives the device a second, valid environment beside the one that its bootloader reads, and a
+/// configuration that names the wrong one.
+///
+/// # Errors
+/// The disk cannot be written.
+pub fn put_other_environment(disk: &Disk, contract: Contract) -> Result<()> {
+    let scratch = tempfile::tempdir().io("make a directory for", &disk.main)?;
+    let path = scratch.path().join("other");
+    match contract {
+        Contract::RaucUboot => {
+            let text = scratch.path().join("text");
+            let variables =
+                "BOOT_ORDER=A B\nBOOT_A_LEFT=2\nBOOT_B_LEFT=3\nswitchback_id=elsewhere\n";
+            fs::write(&text, variables).io("write", &text)?;
+            Run::new("mkenvimage")
+                .args(["-r", "-s", "0x4000", "-o"])
+                .arg(&path)
+                .arg(&text)
+                .check()?;
+            let copy = fs::read(&path).io("read", &path)?;
+            let places = format!("{DATA}/other.env 0x0 0x4000\n{DATA}/other.env 0x4000 0x4000\n");
+            let settings = format!("[boot]\nfw-env-config = \"{DATA}/other.config\"\n");
+            put_on_data(
+                disk,
+                &[],
+                &[
+                    ("other.env", &[copy.clone(), copy].concat()),
+                    ("other.config", places.as_bytes()),
+                    ("config.d/60-other.toml", settings.as_bytes()),
+                ],
+            )
+        }
+        Contract::SwitchbackGrub | Contract::RaucGrub => {
+            let mut blocks = Vec::new();
+            for seq in ["0", "1"] {
+                let pairs = ["order=A B", "a_left=2", "b_left=3", "id=elsewhere"];
+                Run::new("grub-editenv").arg(&path).arg("create").check()?;
+                Run::new("grub-editenv")
+                    .arg(&path)
+                    .args(["set", &format!("seq={seq}")])
+                    .args(pairs)
+                    .arg(format!("end={seq}"))
+                    .check()?;
+                blocks.push(fs::read(&path).io("read", &path)?);
+                fs::remove_file(&path).io("remove", &path)?;
+            }
+            let settings = format!("[boot]\ngrubenv = [\"{DATA}/sb1.env\", \"{DATA}/sb2.env\"]\n");
+            let [first, second] = blocks.as_slice() else {
+                return Ok(());
+            };
+            put_on_data(
+                disk,
+                &[],
+                &[
+                    ("sb1.env", first),
+                    ("sb2.env", second),
+                    ("config.d/60-other.toml", settings.as_bytes()),
+                ],
+            )
+        }
+    }
 }

@@ -80,25 +80,31 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let text = cargo_text(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
     let metadata: Value = serde_json::from_str(&text)?;
     let mut wrong = Vec::new();
-    let packages = metadata["packages"]
-        .as_array()
+    let packages = metadata
+        .get("packages")
+        .and_then(Value::as_array)
         .context("cargo metadata lists no packages")?;
     let names: Vec<&str> = packages
         .iter()
-        .filter_map(|package| package["name"].as_str())
+        .filter_map(|package| package.get("name").and_then(Value::as_str))
         .collect();
     let rules: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
     for package in packages {
-        let name = package["name"].as_str().unwrap_or_default();
+        let name = text_of(package, "name");
         let Some(allowed) = rules.get(name) else {
             wrong.push(format!(
                 "{name}: not in the table of xtask/src/dependencies.rs"
             ));
             continue;
         };
-        for dependency in package["dependencies"].as_array().into_iter().flatten() {
-            let used = dependency["name"].as_str().unwrap_or_default();
-            let for_tests = dependency["kind"] == "dev";
+        for dependency in package
+            .get("dependencies")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let used = text_of(dependency, "name");
+            let for_tests = text_of(dependency, "kind") == "dev";
             if names.contains(&used) && !for_tests && !allowed.contains(&used) {
                 wrong.push(format!("{name} may not use {used}"));
             }
@@ -137,4 +143,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     }
     println!("dependencies point one way: {} rooms", packages.len());
     Ok(())
+}
+
+fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }

@@ -90,7 +90,7 @@ pub trait Manager {
 /// One piece of long work that a client began.
 #[zbus::proxy(
     interface = "org.switchback.Update1.Job",
-    default_service = "org.switchback.Update1",
+    default_service = "org.switchback.Update1"
 )]
 pub trait Job {
     /// `check`, `install` or `rollback`.

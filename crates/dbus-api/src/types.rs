@@ -188,8 +188,16 @@ mod tests {
 
     #[test]
     fn dictionaries_survive_the_bus() {
-        let answer = Answer { question: "wanted".into(), answer: "no".into(), ..Answer::default() };
-        let decision = Decision { go: false, answers: vec![answer], ..Decision::default() };
+        let answer = Answer {
+            question: "wanted".into(),
+            answer: "no".into(),
+            ..Answer::default()
+        };
+        let decision = Decision {
+            go: false,
+            answers: vec![answer],
+            ..Decision::default()
+        };
         let bytes = to_bytes(Context::new(LE, 0), &decision).unwrap();
         let (back, _): (Decision, _) = bytes.deserialize().unwrap();
         assert_eq!(back, decision);
@@ -197,7 +205,11 @@ mod tests {
 
     #[test]
     fn json_has_the_keys_of_the_bus() {
-        let json = Slot { tries_left: 3, ..Slot::default() }.to_json();
+        let json = Slot {
+            tries_left: 3,
+            ..Slot::default()
+        }
+        .to_json();
         assert_eq!(json["tries-left"], 3);
         assert_eq!(json["booted"], false);
     }

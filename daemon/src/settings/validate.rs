@@ -24,7 +24,7 @@ pub(super) fn validate(
         .collect();
     let searched = searched.join(", ");
     Ok(Settings {
-        device: device(fragment.device, &searched)?,
+        device: device(&fragment.device, &searched)?,
         repository: repository(fragment.repository, &searched)?,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
@@ -104,7 +104,7 @@ fn duration(
     }
 }
 
-fn device(table: Device, searched: &str) -> Result<DeviceSettings, SettingsError> {
+fn device(table: &Device, searched: &str) -> Result<DeviceSettings, SettingsError> {
     let product = required(
         "device.product",
         table.product.as_ref(),

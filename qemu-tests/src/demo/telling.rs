@@ -58,7 +58,7 @@ pub(super) struct Teller {
     bar_shown: bool,
     /// Memory seen.
     pub(super) figures: Figures,
-    /// Journal lines since the last question.
+    /// Journal lines since the chapter began.
     heard: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ impl Teller {
         }
     }
 
-    /// Forgets what was heard: the next wait is for something new.
+    /// Forgets what was heard: a chapter begins.
     pub(super) fn forget(&mut self) {
         self.heard.clear();
     }
@@ -102,10 +102,8 @@ impl Teller {
         loop {
             self.console(machine);
             self.observer()?;
-            if let Some(at) = self.heard.iter().position(|line| line.contains(part)) {
-                let line = self.heard.get(at).cloned().unwrap_or_default();
-                self.heard.drain(..=at);
-                return Ok(line);
+            if let Some(line) = self.heard.iter().find(|line| line.contains(part)) {
+                return Ok(line.clone());
             }
             if Instant::now() > deadline {
                 self.clear_bar();
@@ -171,21 +169,22 @@ impl Teller {
         let Ok(value) = serde_json::from_str::<Value>(text) else {
             return;
         };
-        if value["event"] != "progress" || !std::io::stdout().is_terminal() {
+        let word = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| value.get(name).and_then(Value::as_u64);
+        if word("event") != "progress" || !std::io::stdout().is_terminal() {
             return;
         }
-        let (Some(done), Some(total)) = (value["done"].as_u64(), value["total"].as_u64()) else {
+        let (Some(done), Some(total)) = (number("done"), number("total")) else {
             return;
         };
         let full = usize::try_from(done.saturating_mul(30) / total.max(1))
             .unwrap_or(BAR)
             .min(BAR);
-        let stage = value["stage"].as_str().unwrap_or_default();
         let bar = "=".repeat(full) + &" ".repeat(BAR - full);
+        let (done, total) = (done >> 20, total >> 20);
         print!(
-            "\r             {stage:<11} [{bar}] {} of {} MiB",
-            done >> 20,
-            total >> 20
+            "\r             {:<11} [{bar}] {done} of {total} MiB",
+            word("stage")
         );
         let _ = std::io::stdout().flush();
         self.bar_shown = true;

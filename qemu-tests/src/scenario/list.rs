@@ -12,6 +12,7 @@ pub fn scenarios() -> Vec<Scenario> {
         offer: Offer::Image(Variant::Good),
         cut: None,
         server_gone_first: false,
+        other_environment: false,
         end: End::Committed { on_try: 1 },
     };
     let image = |name, variant, because, starts| Scenario {
@@ -57,6 +58,20 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "repository unreachable, then back",
             server_gone_first: true,
+            ..good.clone()
+        },
+        Scenario {
+            name: "power blips eat the tries of a good slot",
+            cut: Some(Cut::BlipsAfterCommit),
+            end: End::Returned,
+            ..good.clone()
+        },
+        Scenario {
+            name: "bootloader reads another environment",
+            other_environment: true,
+            end: End::Refused {
+                because: "reads another environment than",
+            },
             ..good.clone()
         },
         refused(

@@ -32,12 +32,17 @@ pub fn run_all(boards: &[BoardKind], part: &str, tell: &mut dyn FnMut(&str)) -> 
     for kind in boards {
         tell(&format!("preparing the {} board", kind.name()));
         let overlay = product.stage(Guest::Tiny, kind.contract(), &work)?;
-        rigs.push((kind.quick(&cache)?, overlay, work.join(kind.name())));
+        rigs.push((
+            kind.quick(&cache)?,
+            kind.contract(),
+            overlay,
+            work.join(kind.name()),
+        ));
     }
     let mut report = Report::new("scenarios");
     let (results, entries) = channel();
     std::thread::scope(|scope| -> Result<()> {
-        for (board, overlay, work) in &rigs {
+        for (board, contract, overlay, work) in &rigs {
             let results = results.clone();
             let (product, guest, chosen) = (&product, &guest, &chosen);
             let board: &(dyn Board + Sync) = &**board;
@@ -46,6 +51,7 @@ pub fn run_all(boards: &[BoardKind], part: &str, tell: &mut dyn FnMut(&str)) -> 
                     product,
                     guest,
                     board,
+                    contract: *contract,
                     overlay,
                     work,
                 };

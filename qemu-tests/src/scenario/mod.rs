@@ -34,6 +34,8 @@ pub enum Cut {
     AfterArming,
     /// In the first trial boot, before health is known.
     DuringTrial,
+    /// After the commit, in the kernel, as often as the slot has tries.
+    BlipsAfterCommit,
 }
 
 /// How it must end.
@@ -51,6 +53,8 @@ pub enum End {
         /// How often version 2 was started.
         starts: usize,
     },
+    /// Version 1 came up without a trial, nothing was marked bad, and version 2 was returned to.
+    Returned,
     /// Nothing was armed, the running slot is untouched, the daemon goes on polling.
     Refused {
         /// Part of what the device says.
@@ -69,6 +73,8 @@ pub struct Scenario {
     pub cut: Option<Cut>,
     /// Whether the server is gone before, and comes back.
     pub server_gone_first: bool,
+    /// Whether the daemon is configured with another environment than the bootloader reads.
+    pub other_environment: bool,
     /// How it must end.
     pub end: End,
 }
@@ -82,6 +88,9 @@ impl Scenario {
             End::Committed { on_try } => format!("version 2 is committed on try {on_try}"),
             End::RolledBack { because, starts } => {
                 format!("back in version 1 after {starts} start(s) of version 2: {because}")
+            }
+            End::Returned => {
+                "tries lost to power cycles: back in version 2, nothing marked bad".into()
             }
             End::Refused { because } => format!("version 2 is refused: {because}"),
         }

@@ -9,11 +9,11 @@ use super::{Cut, End, Offer, Scenario};
 use crate::bench::{Bench, https};
 use crate::board::Board;
 use crate::error::{Error, Result};
-use crate::factory::{DeviceSettings, Repository};
+use crate::factory::{self, DeviceSettings, Repository};
 use crate::https::Fault;
 use crate::image::Image;
 use crate::nbd::Survive;
-use crate::product::Product;
+use crate::product::{Contract, Product};
 use crate::report::Entry;
 use crate::rootfs::{RootfsSpec, TinyRootfs, Variant, tiny};
 
@@ -35,6 +35,8 @@ pub struct Bed<'a> {
     pub guest: &'a TinyRootfs<'a>,
     /// The board.
     pub board: &'a dyn Board,
+    /// The contract of its boot script.
+    pub contract: Contract,
     /// The staged product.
     pub overlay: &'a Path,
     /// Where logs go.
@@ -92,6 +94,9 @@ fn play(
     let two = bed.image("2", variant)?;
     let settings = DeviceSettings::default();
     let mut bench = Bench::set_up(bed.board, bed.product, &one, "1", SLOT, &settings, work)?;
+    if scenario.other_environment {
+        factory::put_other_environment(&bench.disk, bed.contract)?;
+    }
     if scenario.server_gone_first {
         bench.server.set_fault(Fault::Unreachable).map_err(https)?;
     }
@@ -113,6 +118,7 @@ fn play(
     let observed = match &scenario.end {
         End::Committed { on_try } => committed(&mut bench, *on_try, &two)?,
         End::RolledBack { because, starts } => rolled_back(&mut bench, because, *starts, &one)?,
+        End::Returned => returned(&mut bench)?,
         End::Refused { because } => refused(&mut bench, because, &one)?,
     };
     let (bytes, _) = bench.traffic();
@@ -128,10 +134,7 @@ fn offer(
     work: &Path,
 ) -> Result<()> {
     match &scenario.offer {
-        Offer::Image(_) => {
-            // The cut is armed before there is anything to write.
-            bench.repository.publish(two, "2")
-        }
+        Offer::Image(_) => bench.repository.publish(two, "2"),
         Offer::Faulty(fault) => {
             bench.server.set_fault(fault.clone()).map_err(https)?;
             bench.repository.publish(two, "2")
@@ -161,6 +164,16 @@ fn cut_power(bench: &mut Bench<'_>, cut: Cut) -> Result<u64> {
             bench.wait("is armed: the next boot is a trial", WORK)?;
             bench.cut_power(Survive::Nothing)?
         }
+        Cut::BlipsAfterCommit => {
+            bench.wait("is healthy and committed", WORK)?;
+            // Everything about the commit is durable before it is said.
+            for _ in 0..3 {
+                bench.cut_power(Survive::Nothing)?;
+                bench.switch_on()?;
+                bench.wait("SB: slot=B order=", BOOT)?;
+            }
+            bench.cut_power(Survive::Nothing)?
+        }
         Cut::DuringTrial => {
             bench.wait("is on trial, try 1 of 3", WORK)?;
             bench.cut_power(Survive::Nothing)?
@@ -174,7 +187,7 @@ fn committed(bench: &mut Bench<'_>, on_try: u8, two: &Image) -> Result<String> {
     bench.wait(&format!("is on trial, try {on_try} of 3"), WORK)?;
     let line = bench.wait("is healthy and committed", WORK)?;
     // The daemon stays in place and finds nothing more to do.
-    bench.wait("version 2 runs already", WORK)?;
+    bench.said("version 2 runs already", WORK)?;
     bench.switch_off()?;
     if !bench.slot_holds("slot-b", two)? {
         return Err(Error::Server {
@@ -191,7 +204,7 @@ fn rolled_back(bench: &mut Bench<'_>, because: &str, starts: usize, one: &Image)
             why: format!("rolled back for another reason: {line}"),
         });
     }
-    bench.wait("version 2 failed here", WORK)?;
+    bench.said("version 2 failed here", WORK)?;
     let seen = bench
         .machine()?
         .lines()
@@ -208,6 +221,24 @@ fn rolled_back(bench: &mut Bench<'_>, because: &str, starts: usize, one: &Image)
             why: "slot a is not version 1 any more".into(),
         });
     }
+    Ok(clean(&line))
+}
+
+fn returned(bench: &mut Bench<'_>) -> Result<String> {
+    bench.wait("SB: slot=A order=", BOOT)?;
+    let line = bench.wait("came up in slot a without a trial", WORK)?;
+    bench.wait("version 2 for slot b is in the other slot already", WORK)?;
+    bench.wait("version 2 for slot b is healthy and committed", WORK)?;
+    let lines = bench.machine()?.lines();
+    if let Some(line) = lines
+        .iter()
+        .find(|line| line.text.contains("was rolled back"))
+    {
+        return Err(Error::Server {
+            why: format!("must not happen: {}", line.text),
+        });
+    }
+    bench.switch_off()?;
     Ok(clean(&line))
 }
 
@@ -243,13 +274,13 @@ fn refused(bench: &mut Bench<'_>, because: &str, one: &Image) -> Result<String> 
 
 /// What the device said, without the log's own decoration.
 fn clean(line: &str) -> String {
-    let text = line.trim();
     let text = ["INFO ", "WARN ", "ERROR "]
         .iter()
-        .find_map(|level| text.strip_prefix(level));
-    text.unwrap_or(line.trim())
-        .split(" MESSAGE_ID=")
+        .find_map(|level| line.split_once(level));
+    let text = text.map_or(line, |(_, text)| text);
+    text.split(" MESSAGE_ID=")
         .next()
         .unwrap_or_default()
+        .trim()
         .to_owned()
 }
