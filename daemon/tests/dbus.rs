@@ -1,4 +1,10 @@
 //! The service on a real private bus, driven by a client; and its description in `docs/dbus/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};

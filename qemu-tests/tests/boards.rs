@@ -1,5 +1,11 @@
 //! Guests and boards, booted for real. Minutes rather than seconds, and Debian packages are
 //! fetched at the first run, so these run on demand: `cargo test -p qemu-tests -- --ignored`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -343,11 +349,12 @@ fn slot_out_of_order_is_not_started_and_unknown_names_are_skipped() {
 #[ignore = "boots machines"]
 fn damaged_copy_is_left_alone_and_the_count_goes_on_in_the_other() {
     let image = tiny("1.0", Variant::Good);
-    let header = |block: &mut Vec<u8>| block[0] ^= 1;
-    let zeros = |block: &mut Vec<u8>| block.fill(0);
-    let erased = |block: &mut Vec<u8>| block.fill(0xff);
-    let damages: [(&str, &dyn Fn(&mut Vec<u8>)); 3] =
-        [("header", &header), ("zeros", &zeros), ("erased", &erased)];
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 3] = [
+        ("header", |block| block[0] ^= 1),
+        ("zeros", |block| block.fill(0)),
+        ("erased", |block| block.fill(0xff)),
+    ];
     for (what, damage) in damages {
         for file in [EnvironmentFile::Copy1, EnvironmentFile::Copy2] {
             let bench = Bench::bios(&image, Some(&image));

@@ -1,6 +1,11 @@
 //! The cut server under a real kernel: what a Linux guest flushed is there after a power cut, what
 //! it did not flush is not, and the guest finds the environment where `fw_env.config` says.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

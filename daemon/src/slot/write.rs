@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn images_of_any_size_are_written_and_read_back() {
         for length in [1, 511, 4096, 65_536, 65_537, 200_000] {
-            let image: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let image: Vec<u8> = (0..length).map(|at: usize| (at % 251) as u8).collect();
             let (_file, slot) = slot(&vec![0xee; 204_800]);
             let synced = write_all(&slot, &image, 65_536);
             let verified = synced
