@@ -95,8 +95,8 @@ pub(crate) async fn forever(client: &Client, json: bool) -> Result<u8, Failure> 
 
 fn line(as_json: bool, value: &serde_json::Value, text: &str) {
     if as_json {
-        println!("{value}")
+        println!("{value}");
     } else {
-        println!("{}", text.trim_end())
+        println!("{}", text.trim_end());
     }
 }

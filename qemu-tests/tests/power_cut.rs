@@ -2,12 +2,6 @@
 //! it did not flush is not, and the guest finds the environment where `fw_env.config` says.
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-#![allow(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test stops where its equipment does, its helpers included"
 )]

@@ -4,12 +4,6 @@
 //! and goes on to the next, all in one start of half a second.
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-#![allow(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test stops where its equipment does, its helpers included"
 )]
