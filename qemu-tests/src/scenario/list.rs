@@ -80,7 +80,7 @@ pub fn scenarios() -> Vec<Scenario> {
                 path_contains: "content/".to_owned(),
                 offset: 1000,
             }),
-            "does not decode to its segment: the content is corrupt",
+            "frame 0 decodes to bytes that are not the signed ones",
         ),
         refused(
             "truncated content",

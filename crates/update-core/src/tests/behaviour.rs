@@ -407,7 +407,11 @@ fn hold_stops_a_write_and_leaves_a_trial_alone() {
         (on_trial(Some("one")), Vec::new()),
     ] {
         let state = State { phase, ..device() };
-        let (state, effects) = run(state, &facts(SlotName::A, "one"), &[hold.clone()]);
+        let (state, effects) = run(
+            state,
+            &facts(SlotName::A, "one"),
+            core::slice::from_ref(&hold),
+        );
         assert_eq!(acts(&effects), expected);
         assert!(state.hold.is_some());
     }
