@@ -173,6 +173,15 @@ pub enum RepositoryAnswer {
     },
 }
 
+/// An install that failed, and when it is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Not before this time.
+    pub until: Timestamp,
+    /// What went wrong.
+    pub detail: String,
+}
+
 /// Everything the decision looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionInputs<'a> {
@@ -184,6 +193,8 @@ pub struct DecisionInputs<'a> {
     pub state: &'a State,
     /// What the repository said.
     pub repository: RepositoryAnswer,
+    /// Set while a failed install of this very image is not to be tried again yet.
+    pub pause: Option<Pause>,
     /// Whether this boot's health was proven; `Err` says what is not healthy or not known yet.
     pub health: Result<(), String>,
     /// Bytes in the inactive slot; `Err` says why it cannot be used.
@@ -344,6 +355,20 @@ fn risk(inputs: &DecisionInputs<'_>) -> Verdict {
                 inputs.state.phase.kind()
             ),
             "wait for it to end",
+        );
+    }
+    if let Some(pause) = inputs
+        .pause
+        .as_ref()
+        .filter(|pause| inputs.now < pause.until)
+    {
+        return Verdict::no(
+            "waiting",
+            format!(
+                "the last attempt failed ({}); the next is made after {}",
+                pause.detail, pause.until
+            ),
+            "`switchback update` tries at once",
         );
     }
     match &inputs.health {

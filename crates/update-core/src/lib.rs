@@ -43,7 +43,7 @@ mod step;
 mod tests;
 
 pub use decision::{
-    Answer, Candidate, Decision, DecisionInputs, Question, RepositoryAnswer, Verdict, decide,
+    Answer, Candidate, Decision, DecisionInputs, Pause, Question, RepositoryAnswer, Verdict, decide,
 };
 pub use effect::{Effect, HealthPurpose, Notice, Step};
 pub use event::{BootObservation, Event, EventKind, Facts, SlotBoot};

@@ -462,6 +462,17 @@ impl State {
     }
 
     pub(crate) fn write_history(&mut self, attempt: &Attempt, outcome: &Outcome, now: Timestamp) {
+        // A server that is down for a week must not push everything else out of the history: the
+        // same failure of the same image again is one line, with the time of the last try.
+        let again = self.history.last().is_some_and(|last| {
+            last.sha256 == attempt.image.sha256
+                && last.outcome == *outcome
+                && matches!(outcome, Outcome::Failed(_))
+        });
+        if again && let Some(last) = self.history.last_mut() {
+            last.ended = now;
+            return;
+        }
         self.history.push(HistoryEntry {
             action: attempt.action.clone(),
             kind: attempt.kind,

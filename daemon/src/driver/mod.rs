@@ -165,6 +165,7 @@ pub struct Driver {
     working: bool,
     next_poll: Instant,
     failed_polls: u32,
+    failed_installs: poll::FailedInstalls,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -207,6 +208,7 @@ impl Driver {
             working: false,
             next_poll: Instant::now(),
             failed_polls: 0,
+            failed_installs: poll::FailedInstalls::default(),
             view,
             parts,
         };
@@ -281,6 +283,8 @@ impl Driver {
             Report::SlotDone(Err(failure)) => {
                 self.working = false;
                 self.progress = None;
+                self.failed_installs
+                    .note(self.offered.as_deref(), &failure, self.now);
                 self.event(Event::InstallFailed(failure))
             }
             Report::Identified(slot, image) => self.event(Event::Identified { slot, image }),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use switchback_boot_env::contract::BootChange;
-use switchback_types::{ActionId, Compatible, SlotName, Timestamp};
+use switchback_manifest::TrustedRelease;
+use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp};
 use switchback_update_core::{
-    Answer, Candidate, Decision, DecisionInputs, Event, Phase, RepositoryAnswer, decide,
-    roll_back_target,
+    Answer, Candidate, Decision, DecisionInputs, Event, InstallFailure, Pause, Phase,
+    RepositoryAnswer, decide, roll_back_target,
 };
 use tokio::time::Instant;
 
@@ -20,6 +21,65 @@ use crate::worker::{Job, clock};
 
 /// First pause after a poll that got no answer; doubled with each, up to the poll interval.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// Seconds to the second try of an install that failed; doubled with each failure of the image.
+const FIRST_PAUSE: i64 = 30;
+/// And no more than this.
+const LONGEST_PAUSE: i64 = 6 * 60 * 60;
+
+/// Installs of one image that failed, and when the next is made: a server with broken content must
+/// not be asked for it with every poll by a whole fleet.
+#[derive(Debug, Default)]
+pub(super) struct FailedInstalls {
+    image: Option<Digest>,
+    count: u32,
+    pause: Option<Pause>,
+}
+
+impl FailedInstalls {
+    /// An install failed.
+    pub(super) fn note(
+        &mut self,
+        release: Option<&TrustedRelease>,
+        failure: &InstallFailure,
+        now: Timestamp,
+    ) {
+        let image = release.map(|release| release.image.sha256);
+        // What a person called off, or what is fetched anew at once, is no failure to wait after.
+        if matches!(
+            failure,
+            InstallFailure::Cancelled | InstallFailure::SlotChanged { .. }
+        ) {
+            return;
+        }
+        if self.image != image {
+            *self = Self {
+                image,
+                ..Self::default()
+            };
+        }
+        let seconds = FIRST_PAUSE
+            .saturating_mul(1 << self.count.min(16))
+            .min(LONGEST_PAUSE);
+        self.count = self.count.saturating_add(1);
+        let until = now.max(clock()).plus_seconds(seconds);
+        self.pause = Some(Pause {
+            until,
+            detail: failure.to_string(),
+        });
+    }
+
+    /// The pause, if it is about this image.
+    fn pause(&self, image: &Digest) -> Option<Pause> {
+        self.pause
+            .clone()
+            .filter(|_| self.image.as_ref() == Some(image))
+    }
+
+    /// A person wants it now.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
 
 impl Driver {
     pub(super) fn poll(&mut self) {
@@ -107,6 +167,12 @@ impl Driver {
             now: self.now,
             booted: self.parts.layout.booted,
             state: &self.state,
+            pause: match &repository {
+                RepositoryAnswer::Release(candidate) => {
+                    self.failed_installs.pause(&candidate.image.sha256)
+                }
+                _ => None,
+            },
             repository,
             health: self.ordinary_health.clone(),
             slot_size,
@@ -158,6 +224,7 @@ impl Driver {
                 if let Some(refused) = self.busy() {
                     return Ok(Err(refused));
                 }
+                self.failed_installs.forget();
                 if retry {
                     self.allow_retry()?;
                 }
@@ -347,6 +414,29 @@ mod tests {
             let moved = jitter(Duration::from_secs(100)).as_secs_f64();
             assert!((90.0..=110.0).contains(&moved), "{moved}");
         }
+    }
+
+    #[test]
+    fn pause_doubles_with_each_failure_and_ends_somewhere() {
+        let mut failed = FailedInstalls::default();
+        let failure = InstallFailure::Content {
+            detail: "corrupt".into(),
+        };
+        let now = Timestamp::from_unix(4_000_000_000);
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            failed.note(None, &failure, now);
+            pauses.push(
+                failed
+                    .pause
+                    .as_ref()
+                    .map(|pause| pause.until.unix() - now.unix()),
+            );
+        }
+        assert_eq!(pauses[..3], [Some(30), Some(60), Some(120)]);
+        assert_eq!(pauses.last(), Some(&Some(LONGEST_PAUSE)));
+        failed.note(None, &InstallFailure::Cancelled, now);
+        assert_eq!(failed.count, 20);
     }
 
     #[test]

@@ -439,6 +439,21 @@ fn cancel_before_the_restart_disarms() {
 }
 
 #[test]
+fn same_failure_again_is_one_line_of_history() {
+    let old = facts(SlotName::A, "one");
+    let failed = |detail: &str| {
+        Event::InstallFailed(InstallFailure::Network {
+            detail: detail.to_string(),
+        })
+    };
+    let mut state = device();
+    for detail in ["gone", "gone", "gone", "back but broken"] {
+        (state, _) = run(state, &old, &[offer(2), failed(detail), Event::Reported]);
+    }
+    assert_eq!(state.history.len(), 2);
+}
+
+#[test]
 fn state_survives_its_own_format() {
     let state = State {
         phase: on_trial(Some("one")),

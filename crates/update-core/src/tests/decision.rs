@@ -7,7 +7,7 @@ use switchback_types::{SlotName, Timestamp};
 
 use super::{device, image};
 use crate::{
-    Candidate, Decision, DecisionInputs, FailedImage, Hold, Question, RepositoryAnswer,
+    Candidate, Decision, DecisionInputs, FailedImage, Hold, Pause, Question, RepositoryAnswer,
     RollbackReason, State, decide,
 };
 
@@ -27,6 +27,7 @@ struct Case {
     health: Result<(), String>,
     slot_size: Result<u64, String>,
     boot_environment: Result<(), String>,
+    pause: Option<Pause>,
 }
 
 impl Case {
@@ -37,6 +38,7 @@ impl Case {
             health: Ok(()),
             slot_size: Ok(1 << 20),
             boot_environment: Ok(()),
+            pause: None,
         }
     }
 
@@ -49,6 +51,7 @@ impl Case {
             health: self.health.clone(),
             slot_size: self.slot_size.clone(),
             boot_environment: self.boot_environment.clone(),
+            pause: self.pause.clone(),
         })
     }
 }
@@ -145,6 +148,27 @@ fn names_the_question_that_stopped_it() {
             "{code} must say what would change it"
         );
     }
+}
+
+#[test]
+fn failed_install_is_tried_again_only_after_its_pause() {
+    let mut case = release(|_| {});
+    let pause = |until| {
+        Some(Pause {
+            until,
+            detail: "truncated".to_string(),
+        })
+    };
+    case.pause = pause(Timestamp::from_unix(1_000_001));
+    let decision = case.decide();
+    let (question, verdict) = decision.stopped_by().unwrap();
+    assert_eq!(
+        (question, verdict.code.as_str()),
+        (Question::Risk, "waiting")
+    );
+    assert!(verdict.reason.contains("truncated"));
+    case.pause = pause(Timestamp::from_unix(1_000_000));
+    assert!(case.decide().is_go());
 }
 
 #[test]
