@@ -66,6 +66,7 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
         (true, false) => "booted, not primary",
         (false, true) => "next boot",
         (false, false) if slot.content == "writing" => "being written",
+        (false, false) if slot.content == "unknown" => "never written by this daemon",
         (false, false) if slot.boot_state == "ready" => "rollback",
         (false, false) => "not started by the bootloader",
     };

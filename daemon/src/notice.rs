@@ -55,6 +55,9 @@ pub fn say(notice: &Notice) {
             let text = "was being written when the device restarted: the next poll goes on";
             attempt_event(id::INSTALL_INTERRUPTED, attempt, text, true);
         }
+        Notice::Staged(attempt) if attempt.flip_only => {
+            attempt_event(id::STAGED, attempt, "is still there, byte for byte", false);
+        }
         Notice::Staged(attempt) => {
             attempt_event(
                 id::STAGED,

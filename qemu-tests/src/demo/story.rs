@@ -269,7 +269,10 @@ impl Story {
         self.teller.say(&format!("person      | # {command}"));
         let output = self.machine.shell(command, SHELL)?;
         for line in output.lines() {
-            self.teller.say(&format!("            |   {line}"));
+            // What a progress bar drew over is not told again.
+            let shown = line.rsplit('\r').next().unwrap_or(line);
+            self.teller
+                .say(&format!("            |   {}", shown.trim_end()));
         }
         Ok(output)
     }

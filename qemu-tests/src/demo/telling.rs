@@ -152,7 +152,10 @@ impl Teller {
     /// The second serial port.
     fn observer(&mut self) -> Result<()> {
         for line in self.tail.lines()? {
-            if let Some(text) = line.strip_prefix("J ") {
+            if let Some(text) = line
+                .strip_prefix("J ")
+                .filter(|text| !is_from_systemd(text))
+            {
                 // The observer repeats the journal of this boot when it starts; so does a reader.
                 self.say(&format!("switchbackd | {text}"));
                 self.heard.push(text.to_owned());
@@ -189,4 +192,11 @@ impl Teller {
         let _ = std::io::stdout().flush();
         self.bar_shown = true;
     }
+}
+
+/// The service manager's own lines about the unit.
+fn is_from_systemd(text: &str) -> bool {
+    ["Starting ", "Started ", "Stopping ", "Stopped "]
+        .iter()
+        .any(|word| text.starts_with(word))
 }
