@@ -2,32 +2,35 @@
 
 use anyhow::bail;
 use qemu_tests::demo::BoardKind;
+use qemu_tests::report::Report;
 use qemu_tests::scenario::matrix;
 
-/// Both boards, everything.
-pub(crate) fn run_all() -> anyhow::Result<()> {
-    run(&[BoardKind::Grub, BoardKind::Uboot], "")
-}
+/// Both boards.
+pub(crate) const ALL: [BoardKind; 2] = [BoardKind::Grub, BoardKind::Uboot];
 
 /// From the command line.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
-    match words {
-        [] => run_all(),
-        ["--board", board] => run(&crate::boards(Some(board))?, ""),
-        ["--board", board, part] => run(&crate::boards(Some(board))?, part),
-        [part] => run(&[BoardKind::Grub, BoardKind::Uboot], part),
+    let (boards, part) = match words {
+        [] => (ALL.to_vec(), ""),
+        ["--board", board] => (crate::boards(Some(board))?, ""),
+        ["--board", board, part] => (crate::boards(Some(board))?, *part),
+        [part] => (ALL.to_vec(), *part),
         _ => bail!("scenarios: usage: [--board grub|u-boot|all] [PART OF A NAME]"),
-    }
+    };
+    run(&boards, part, &mut Report::new("scenarios"))
 }
 
-fn run(boards: &[BoardKind], part: &str) -> anyhow::Result<()> {
-    let report = matrix::run_all(boards, part, &mut |line| println!("{line}"))?;
-    let failed = report.entries().iter().filter(|entry| !entry.ok).count();
-    let passed = report.entries().len() - failed;
+/// Runs scenarios into a report; fails if one did.
+pub(crate) fn run(boards: &[BoardKind], part: &str, report: &mut Report) -> anyhow::Result<()> {
+    let before = report.entries().len();
+    matrix::run_all(boards, part, report, &mut |line| println!("{line}"))?;
+    let lines = report.entries().get(before..).unwrap_or_default();
+    let failed = lines.iter().filter(|entry| !entry.ok).count();
+    let passed = lines.len() - failed;
     println!("\nreport: {}", report.path().display());
     println!("scenarios: {passed} passed, {failed} failed");
-    if !report.is_ok() {
-        bail!("{failed} scenario(s) failed");
+    if failed > 0 || passed == 0 {
+        bail!("{failed} scenario(s) failed, {passed} passed");
     }
     Ok(())
 }

@@ -1,12 +1,70 @@
 //! `test`: everything that must hold, in the order in which it fails soonest.
 
+use std::time::Instant;
+
+use qemu_tests::report::{Entry, Report};
+
 use crate::process::cargo;
 use crate::{check, scenarios};
 
-/// Checks, unit tests, then the boards.
+/// Tests that start machines one by one: the bootloaders' own rules, without the product.
+const BOARD_TESTS: &[&str] = &[
+    "test",
+    "--locked",
+    "--quiet",
+    "--package",
+    "qemu-tests",
+    "--test",
+    "boards",
+    "--test",
+    "uboot",
+    "--test",
+    "power_cut",
+    "--",
+    "--ignored",
+    "--test-threads",
+    "2",
+];
+
+/// Checks, unit tests, the bootloaders' rules, then whole updates on both boards.
 pub(crate) fn run() -> anyhow::Result<()> {
-    qemu_tests::tools::ensure_all()?;
-    check::run()?;
-    cargo(&["test", "--workspace", "--locked", "--quiet"])?;
-    scenarios::run_all()
+    let mut report = Report::new("test");
+    step(
+        &mut report,
+        "tools",
+        || Ok(qemu_tests::tools::ensure_all()?),
+    )?;
+    step(&mut report, "checks", check::run)?;
+    step(&mut report, "unit, property and snapshot tests", || {
+        cargo(&["test", "--workspace", "--locked", "--quiet"])
+    })?;
+    step(&mut report, "rules of the bootloaders", || {
+        cargo(BOARD_TESTS)
+    })?;
+    scenarios::run(&scenarios::ALL, "", &mut report)
+}
+
+/// One step with its line in the report, whether it succeeds or not.
+fn step(
+    report: &mut Report,
+    name: &str,
+    run: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let result = run();
+    let mut figures = serde_json::Map::new();
+    figures.insert("seconds".into(), started.elapsed().as_secs().into());
+    let observed = match &result {
+        Ok(()) => "as expected".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    report.add(Entry {
+        name: name.to_owned(),
+        expected: "as expected".to_owned(),
+        observed,
+        ok: result.is_ok(),
+        figures,
+    })?;
+    result
 }

@@ -154,11 +154,21 @@ impl Story {
             story.hear("version 1 runs already", BOOT)?;
             story.shell_ready()?;
             story.person("switchback status")?;
+            story.person("systemctl show --property=StatusText --value switchbackd")?;
             Ok("runs, is what the channel wants".into())
         })?;
         self.chapter("2: a good update", "b", |story| {
             story.publish(images, 2)?;
             story.hear("all five answers are yes", UPDATE)?;
+            story.hear("version 2 for slot b downloading", UPDATE)?;
+            let applying = Instant::now();
+            story.hear("version 2 for slot b is written, synced, read back", UPDATE)?;
+            let seconds = applying.elapsed().as_secs_f64();
+            story
+                .teller
+                .figures
+                .other
+                .insert("apply_seconds".into(), json!(seconds.round()));
             story.hear("version 2 for slot b is on trial", UPDATE)?;
             story.hear("version 2 for slot b is healthy and committed", UPDATE)?;
             story.hear("version 2 runs already", UPDATE)?;

@@ -11,11 +11,17 @@ use crate::product::{Guest, Product, workspace};
 use crate::report::Report;
 use crate::rootfs::{Ingredients, TinyRootfs};
 
-/// Runs every scenario whose name contains `part` on each board; tells each line as it ends.
+/// Runs every scenario whose name contains `part` on each board; tells each line as it ends, and
+/// adds it to the report.
 ///
 /// # Errors
 /// The rig itself cannot be set up; scenarios that fail are lines of the report.
-pub fn run_all(boards: &[BoardKind], part: &str, tell: &mut dyn FnMut(&str)) -> Result<Report> {
+pub fn run_all(
+    boards: &[BoardKind],
+    part: &str,
+    report: &mut Report,
+    tell: &mut dyn FnMut(&str),
+) -> Result<()> {
     let chosen: Vec<Scenario> = scenarios()
         .into_iter()
         .filter(|scenario| scenario.name.contains(part))
@@ -39,7 +45,6 @@ pub fn run_all(boards: &[BoardKind], part: &str, tell: &mut dyn FnMut(&str)) -> 
             work.join(kind.name()),
         ));
     }
-    let mut report = Report::new("scenarios");
     let (results, entries) = channel();
     std::thread::scope(|scope| -> Result<()> {
         for (board, contract, overlay, work) in &rigs {
@@ -73,6 +78,5 @@ pub fn run_all(boards: &[BoardKind], part: &str, tell: &mut dyn FnMut(&str)) -> 
             report.add(entry)?;
         }
         Ok(())
-    })?;
-    Ok(report)
+    })
 }
