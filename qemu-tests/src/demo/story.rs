@@ -269,9 +269,22 @@ impl Story {
             .publish(images.version(number)?, &number.to_string())
     }
 
-    /// After each boot the login shell says that it takes commands.
-    fn shell_ready(&mut self) -> Result<()> {
-        self.machine.wait_shell(BOOT)
+    /// After each boot the login shell says that it takes commands: waits for that of this boot.
+    fn shell_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + BOOT;
+        loop {
+            let lines = self.machine.lines();
+            let last = |part: &str| lines.iter().rposition(|line| line.text.contains(part));
+            if last("SB: SHELL-READY") > last("SB: slot=") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Server {
+                    why: "no login shell came up in time".into(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A command typed on the device's console, and what it prints.
