@@ -133,7 +133,12 @@ impl Teller {
         for line in lines.iter().skip(self.told) {
             let text = line.text.trim();
             if let Some(rest) = text.strip_prefix("SB: slot=") {
-                self.say(&format!("bootloader  | starts slot {rest}"));
+                let verb = if rest.contains("order=") {
+                    "starts slot"
+                } else {
+                    "slot"
+                };
+                self.say(&format!("bootloader  | {verb} {rest}"));
             } else if let Some(rest) = text.strip_prefix("SB: SYSTEMD-UP ") {
                 self.say(&format!("console     | the system is up: {rest}"));
             } else if text.contains("Kernel panic") {
