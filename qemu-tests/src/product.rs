@@ -22,6 +22,15 @@ pub enum Contract {
 }
 
 impl Contract {
+    /// Tries that a trial has with it: RAUC's GRUB script knows one only.
+    #[must_use]
+    pub const fn tries(self) -> u8 {
+        match self {
+            Self::SwitchbackGrub | Self::RaucUboot => 3,
+            Self::RaucGrub => 1,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::SwitchbackGrub => "switchback-grub",

@@ -14,7 +14,7 @@ cargo xtask demo [--board grub|u-boot|all] [--keep]
                      the whole story in QEMU, told as it happens
 cargo xtask test     everything that must hold: checks, unit tests, QEMU scenarios on both boards
 cargo xtask check    format, lints, direction of dependencies, generated files, licences
-cargo xtask scenarios [--board grub|u-boot|all] [NAME PART]
+cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
@@ -54,7 +54,15 @@ fn demo(words: &[&str]) -> anyhow::Result<()> {
     while let Some(word) = words.next() {
         match *word {
             "--keep" => options.keep = true,
-            "--board" => options.boards = boards(words.next().copied())?,
+            "--board" => {
+                options.boards = boards(words.next().copied())?;
+                if options
+                    .boards
+                    .contains(&qemu_tests::demo::BoardKind::GrubRauc)
+                {
+                    anyhow::bail!("the demo tells a story with three tries; grub-rauc has one");
+                }
+            }
             other => anyhow::bail!("demo: unknown argument {other}"),
         }
     }
@@ -67,6 +75,7 @@ fn boards(word: Option<&str>) -> anyhow::Result<Vec<qemu_tests::demo::BoardKind>
     Ok(match word {
         Some("grub") => vec![BoardKind::Grub],
         Some("u-boot") => vec![BoardKind::Uboot],
+        Some("grub-rauc") => vec![BoardKind::GrubRauc],
         Some("all") => vec![BoardKind::Grub, BoardKind::Uboot],
         other => anyhow::bail!("--board takes grub, u-boot or all, not {other:?}"),
     })

@@ -5,8 +5,8 @@ use qemu_tests::demo::BoardKind;
 use qemu_tests::report::Report;
 use qemu_tests::scenario::matrix;
 
-/// Both boards.
-pub(crate) const ALL: [BoardKind; 2] = [BoardKind::Grub, BoardKind::Uboot];
+/// All boards.
+pub(crate) const ALL: [BoardKind; 3] = [BoardKind::Grub, BoardKind::Uboot, BoardKind::GrubRauc];
 
 /// From the command line.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {

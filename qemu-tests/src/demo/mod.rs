@@ -29,6 +29,8 @@ pub enum BoardKind {
     Grub,
     /// U-Boot with its own environment, RAUC's variables.
     Uboot,
+    /// GRUB with RAUC's contract: a board that comes from there, its script untouched.
+    GrubRauc,
 }
 
 impl BoardKind {
@@ -38,6 +40,7 @@ impl BoardKind {
         match self {
             Self::Grub => "grub",
             Self::Uboot => "u-boot",
+            Self::GrubRauc => "grub-rauc",
         }
     }
 
@@ -47,6 +50,7 @@ impl BoardKind {
         match self {
             Self::Grub => Contract::SwitchbackGrub,
             Self::Uboot => Contract::RaucUboot,
+            Self::GrubRauc => Contract::RaucGrub,
         }
     }
 
@@ -70,6 +74,7 @@ impl BoardKind {
         Ok(match self {
             Self::Grub => Box::new(GrubBoard::new(cache, firmware, grub::Contract::Switchback)?),
             Self::Uboot => Box::new(UbootBoard::new(cache)?),
+            Self::GrubRauc => Box::new(GrubBoard::new(cache, firmware, grub::Contract::Rauc)?),
         })
     }
 }

@@ -155,6 +155,7 @@ impl Story {
             story.shell_ready()?;
             story.person("switchback status")?;
             story.person("systemctl show --property=StatusText --value switchbackd")?;
+            story.stranger()?;
             Ok("runs, is what the channel wants".into())
         })?;
         self.chapter("2: a good update", "b", |story| {
@@ -298,6 +299,20 @@ impl Story {
                 .say(&format!("            |   {}", shown.trim_end()));
         }
         Ok(output)
+    }
+
+    /// Somebody without rights may look and may not act.
+    fn stranger(&mut self) -> Result<()> {
+        let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups switchback";
+        self.machine
+            .shell(&format!("{nobody} status >/dev/null"), SHELL)?;
+        let answer = self.person(&format!("{nobody} rollback 2>&1; echo exit code $?"))?;
+        if answer.contains("not permitted") && answer.contains("exit code 4") {
+            return Ok(());
+        }
+        Err(Error::Server {
+            why: format!("nobody may roll back: {answer}"),
+        })
     }
 
     /// The slot that runs, as the bootloader's last word on the console has it.

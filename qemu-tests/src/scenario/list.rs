@@ -2,7 +2,19 @@
 
 use super::{Cut, End, Offer, Scenario};
 use crate::https::Fault;
+use crate::product::Contract;
 use crate::rootfs::Variant;
+
+/// Those that make sense with a contract. Where a trial has one try, a power cut during it is a
+/// rollback, as with RAUC itself: what RAUC's script does is not ours to test.
+#[must_use]
+pub fn scenarios_for(contract: Contract) -> Vec<Scenario> {
+    let mut chosen = scenarios();
+    if contract.tries() == 1 {
+        chosen.retain(|scenario| ["good update", "unhealthy"].contains(&scenario.name));
+    }
+    chosen
+}
 
 /// All of them.
 #[must_use]

@@ -1,8 +1,10 @@
-//! All scenarios on several boards, one thread for each board.
+//! All scenarios on several boards, two at a time.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
 
-use super::{Bed, Scenario, run, scenarios};
+use super::{Bed, run, scenarios_for};
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::demo::BoardKind;
@@ -10,6 +12,9 @@ use crate::error::{IoContext as _, Result};
 use crate::product::{Guest, Product, workspace};
 use crate::report::Report;
 use crate::rootfs::{Ingredients, TinyRootfs};
+
+/// Machines at once: emulation takes a processor each.
+const AT_ONCE: usize = 2;
 
 /// Runs every scenario whose name contains `part` on each board; tells each line as it ends, and
 /// adds it to the report.
@@ -22,10 +27,6 @@ pub fn run_all(
     report: &mut Report,
     tell: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let chosen: Vec<Scenario> = scenarios()
-        .into_iter()
-        .filter(|scenario| scenario.name.contains(part))
-        .collect();
     tell("building the product and the guests");
     let cache = Cache::open()?;
     let product = Product::build()?;
@@ -45,23 +46,43 @@ pub fn run_all(
             work.join(kind.name()),
         ));
     }
+    // One after another for each free processor, whichever board they are on.
+    let mut waiting = VecDeque::new();
+    for (rig, (_, contract, ..)) in rigs.iter().enumerate() {
+        let chosen = scenarios_for(*contract).into_iter();
+        waiting.extend(
+            chosen
+                .filter(|s| s.name.contains(part))
+                .map(|scenario| (rig, scenario)),
+        );
+    }
+    let waiting = Mutex::new(waiting);
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     let (results, entries) = channel();
     std::thread::scope(|scope| -> Result<()> {
-        for (board, contract, overlay, work) in &rigs {
-            let results = results.clone();
-            let (product, guest, chosen) = (&product, &guest, &chosen);
-            let board: &(dyn Board + Sync) = &**board;
+        for _ in 0..AT_ONCE {
+            let (results, next, rigs) = (results.clone(), &next, &rigs);
+            let (product, guest) = (&product, &guest);
             scope.spawn(move || {
-                let bed = Bed {
-                    product,
-                    guest,
-                    board,
-                    contract: *contract,
-                    overlay,
-                    work,
-                };
-                for scenario in chosen {
-                    if results.send(run(&bed, scenario)).is_err() {
+                while let Some((rig, scenario)) = next() {
+                    let Some((board, contract, overlay, work)) = rigs.get(rig) else {
+                        return;
+                    };
+                    let board: &dyn Board = &**board;
+                    let bed = Bed {
+                        product,
+                        guest,
+                        board,
+                        contract: *contract,
+                        overlay,
+                        work,
+                    };
+                    if results.send(run(&bed, &scenario)).is_err() {
                         return;
                     }
                 }

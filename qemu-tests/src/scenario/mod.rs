@@ -6,7 +6,7 @@ mod list;
 pub mod matrix;
 mod run;
 
-pub use list::scenarios;
+pub use list::{scenarios, scenarios_for};
 pub use run::{Bed, run};
 
 use crate::https::Fault;

@@ -116,7 +116,7 @@ fn play(
         figures.insert("unflushed_sectors_at_cut".into(), lost.into());
     }
     let observed = match &scenario.end {
-        End::Committed { on_try } => committed(&mut bench, *on_try, &two)?,
+        End::Committed { on_try } => committed(&mut bench, bed.contract, *on_try, &two)?,
         End::RolledBack { because, starts } => rolled_back(&mut bench, because, *starts, &one)?,
         End::Returned => returned(&mut bench)?,
         End::Refused { because } => refused(&mut bench, because, &one)?,
@@ -183,8 +183,11 @@ fn cut_power(bench: &mut Bench<'_>, cut: Cut) -> Result<u64> {
     Ok(lost)
 }
 
-fn committed(bench: &mut Bench<'_>, on_try: u8, two: &Image) -> Result<String> {
-    bench.wait(&format!("is on trial, try {on_try} of 3"), WORK)?;
+fn committed(bench: &mut Bench<'_>, contract: Contract, on_try: u8, two: &Image) -> Result<String> {
+    bench.wait(
+        &format!("is on trial, try {on_try} of {}", contract.tries()),
+        WORK,
+    )?;
     let line = bench.wait("is healthy and committed", WORK)?;
     // The daemon stays in place and finds nothing more to do.
     bench.said("version 2 runs already", WORK)?;
