@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use qemu_tests::demo;
 use qemu_tests::report::{Entry, Report};
 
 use crate::process::cargo;
@@ -41,6 +42,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     step(&mut report, "rules of the bootloaders", || {
         cargo(BOARD_TESTS)
     })?;
+    println!("\n== a systemd guest: a good update, and a person who goes back and forth");
+    let short = demo::Options {
+        short: true,
+        ..demo::Options::default()
+    };
+    demo::run_into(&short, &mut report)?;
+    println!("\n== whole updates on all boards");
     scenarios::run(&scenarios::ALL, "", &mut report)
 }
 

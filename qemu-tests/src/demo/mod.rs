@@ -86,6 +86,8 @@ pub struct Options {
     pub boards: Vec<BoardKind>,
     /// Leave the device's disk.
     pub keep: bool,
+    /// Only the chapters of good updates: for the test command.
+    pub short: bool,
 }
 
 impl Default for Options {
@@ -93,6 +95,7 @@ impl Default for Options {
         Self {
             boards: vec![BoardKind::Grub],
             keep: false,
+            short: false,
         }
     }
 }
@@ -118,8 +121,18 @@ impl Images {
 /// # Errors
 /// Something was not as the story says; the message has the last lines of the console.
 pub fn run(options: &Options) -> Result<()> {
-    let started = Instant::now();
     let mut report = Report::new("demo");
+    run_into(options, &mut report)?;
+    println!("\nreport: {}", report.path().display());
+    Ok(())
+}
+
+/// Runs the demo into a report that exists already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_into(options: &Options, report: &mut Report) -> Result<()> {
+    let started = Instant::now();
     println!("Switchback: swap the image, and switch back when it goes wrong.\n");
     tools::ensure_all()?;
     step(
@@ -150,7 +163,7 @@ pub fn run(options: &Options) -> Result<()> {
         device::add_observers(&overlay)?;
         let images = images(&rootfs, &overlay)?;
         let story = story::Story::begin(&*board, &product, &images, &work, started)?;
-        let finished = story.tell(&images)?;
+        let finished = story.tell(&images, options.short)?;
         for row in &finished.rows {
             report.add(row.entry(kind.name()))?;
         }
@@ -164,7 +177,6 @@ pub fn run(options: &Options) -> Result<()> {
         println!("{}", finished.table());
         leave(options.keep, &*board, &finished, &work);
     }
-    println!("\nreport: {}", report.path().display());
     Ok(())
 }
 
