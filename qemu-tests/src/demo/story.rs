@@ -292,17 +292,22 @@ impl Story {
 
     /// After each boot the login shell says that it takes commands: waits for that of this boot.
     fn shell_ready(&self) -> Result<()> {
+        self.since_the_start("SB: SHELL-READY").map(drop)
+    }
+
+    /// Waits for a line on the console after the bootloader's last start of a slot.
+    fn since_the_start(&self, part: &str) -> Result<String> {
         let deadline = Instant::now() + BOOT;
         loop {
             let lines = self.machine.lines();
-            let last = |part: &str| lines.iter().rposition(|line| line.text.contains(part));
-            if last("SB: SHELL-READY") > last("SB: slot=") {
-                return Ok(());
+            let this_boot = lines.rsplit(|line| line.text.contains("SB: slot=")).next();
+            let found = this_boot.and_then(|lines| lines.iter().find(|l| l.text.contains(part)));
+            if let Some(line) = found {
+                return Ok(line.text.clone());
             }
             if Instant::now() > deadline {
-                return Err(Error::Server {
-                    why: "no login shell came up in time".into(),
-                });
+                let why = format!("the console did not say `{part}` in time");
+                return Err(Error::Server { why });
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -335,19 +340,14 @@ impl Story {
         })
     }
 
-    /// The slot that runs, as the bootloader's last word on the console has it.
+    /// The slot that runs, as the system itself says on the console.
     fn booted_slot(&self) -> Result<String> {
-        let lines = self.machine.lines();
-        let up = lines
-            .iter()
-            .rev()
-            .find(|line| line.text.contains(systemd::UP));
-        let word = up.and_then(|line| line.text.split("slot=").nth(1));
-        word.and_then(|rest| rest.split(' ').next())
-            .map(str::to_ascii_lowercase)
-            .ok_or_else(|| Error::Server {
-                why: "no system has come up".into(),
-            })
+        let line = self.since_the_start(systemd::UP)?;
+        let slot = line
+            .split("slot=")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        Ok(slot.unwrap_or("?").to_ascii_lowercase())
     }
 
     fn wire_bytes(&self) -> u64 {
