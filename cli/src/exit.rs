@@ -1,6 +1,7 @@
 //! Exit codes, and errors with the next command to type.
 
 use serde_json::json;
+use zbus::DBusError as _;
 
 /// Done.
 pub(crate) const OK: u8 = 0;
@@ -44,17 +45,28 @@ impl Failure {
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
-        let zbus::Error::MethodError(name, detail, _) = &error else {
-            return match error {
-                zbus::Error::InputOutput(_) | zbus::Error::Address(_) => Self::new(
-                    UNREACHABLE,
-                    format!("no system bus: {error}; is this the device, and does dbus run?"),
-                ),
-                other => Self::new(FAILED, other.to_string()),
-            };
-        };
-        let detail = detail.as_deref().unwrap_or_default();
-        match name.as_str() {
+        match &error {
+            // The bus itself answered.
+            zbus::Error::FDO(answer) => Self::of_answer(
+                answer.name().as_str(),
+                answer.description().unwrap_or_default(),
+            ),
+            // The daemon answered.
+            zbus::Error::MethodError(name, detail, _) => {
+                Self::of_answer(name.as_str(), detail.as_deref().unwrap_or_default())
+            }
+            zbus::Error::InputOutput(_) | zbus::Error::Address(_) => Self::new(
+                UNREACHABLE,
+                format!("no system bus: {error}; is this the device, and does dbus run?"),
+            ),
+            _ => Self::new(FAILED, error.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    fn of_answer(name: &str, detail: &str) -> Self {
+        match name {
             "org.freedesktop.DBus.Error.ServiceUnknown"
             | "org.freedesktop.DBus.Error.NameHasNoOwner"
             | "org.freedesktop.DBus.Error.NoReply" => Self::new(
@@ -69,6 +81,41 @@ impl From<zbus::Error> for Failure {
                 Self::new(REFUSED, detail)
             }
             name => Self::new(FAILED, format!("{name}: {detail}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_has_its_exit_code_and_a_way_out() {
+        let fdo = |error: zbus::fdo::Error| Failure::from(zbus::Error::FDO(Box::new(error)));
+        for (failure, code, part) in [
+            (
+                fdo(zbus::fdo::Error::AccessDenied("no".into())),
+                NOT_PERMITTED,
+                "as root",
+            ),
+            (
+                fdo(zbus::fdo::Error::ServiceUnknown("no".into())),
+                UNREACHABLE,
+                "systemctl status",
+            ),
+            (
+                fdo(zbus::fdo::Error::Failed("because".into())),
+                FAILED,
+                "because",
+            ),
+            (
+                Failure::of_answer("org.switchback.Update1.Error.Busy", "version 2 is staged"),
+                REFUSED,
+                "version 2 is staged",
+            ),
+        ] {
+            assert_eq!(failure.code, code);
+            assert!(failure.message.contains(part), "{}", failure.message);
         }
     }
 }
