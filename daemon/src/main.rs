@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const USAGE: &str = "\
 switchbackd: the update daemon; started by systemd (`systemctl status switchbackd`)
 
-usage: switchbackd [--config-dir DIR]...   run (default: the three directories of the manual)
+usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc/switchback/config.d)
        switchbackd trial-deadline          restart the device if this boot is an undecided trial
        switchbackd check-config            read the configuration and say what is wrong
        switchbackd --version
