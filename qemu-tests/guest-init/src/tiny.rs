@@ -35,7 +35,9 @@ pub(crate) fn live() -> anyhow::Result<()> {
     let line = CommandLine::read()?;
     println!(
         "SB: TINY-UP slot={} version={}",
-        line.value("switchback.slot").unwrap_or("?"),
+        line.value("switchback.slot")
+            .or_else(|| line.value("rauc.slot"))
+            .unwrap_or("?"),
         image_version()?
     );
     Supervisor::start()?.supervise()
