@@ -34,7 +34,8 @@ pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
 
 /// The running slot is healthy. When it is not the one that was committed, that one lost its
 /// tries to power cycles (or a person chose this one at the boot menu): it is given them back,
-/// once; if it fails its trial it is remembered as failed and this slot stays.
+/// once; if it fails its trial it is remembered as failed and this slot stays. A hold does not
+/// stand against it: what is held is the committed slot.
 fn healthy(draft: Draft, facts: &Facts) -> Draft {
     let draft = ordinary_health_passed(draft, facts);
     let Some(primary) = draft
@@ -47,7 +48,6 @@ fn healthy(draft: Draft, facts: &Facts) -> Draft {
     let record = draft.state.slot(primary);
     let wanted = record.image().filter(|image| {
         record.good
-            && draft.state.hold.is_none()
             && draft.state.failure_of(&image.sha256).is_none()
             && image.security_epoch >= draft.state.floor
     });

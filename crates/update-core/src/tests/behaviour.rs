@@ -303,6 +303,18 @@ fn tries_lost_to_power_cycles_are_given_back_and_mark_nothing_bad() {
 }
 
 #[test]
+fn held_device_returns_to_the_version_it_is_held_on() {
+    let on_a = facts(SlotName::A, "two");
+    let hold = Event::HoldRequested {
+        reason: "service visit".to_string(),
+    };
+    let exhausted = observe(SlotName::B, READY, SlotBoot::Exhausted);
+    let (state, _) = run(both_slots(), &on_a, &[hold, exhausted, Event::HealthPassed]);
+    assert_eq!(state.phase.attempt().unwrap().kind, AttemptKind::Return);
+    assert_eq!(state.phase.attempt().unwrap().target, SlotName::B);
+}
+
+#[test]
 fn return_that_fails_too_ends_there() {
     let on_a = facts(SlotName::A, "two");
     let (state, _) = run(
