@@ -15,7 +15,7 @@ use crate::state::{AttemptKind, Hold, ImageIdentity, SlotContent, State};
 
 pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
     match event {
-        Event::Started(observation) => look_around(draft, observation, facts),
+        Event::Started(_) => look_around(draft, facts),
         Event::HealthPassed => healthy(draft, facts),
         Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),
         Event::Offered { action, image } => offered(draft, action, image, facts),

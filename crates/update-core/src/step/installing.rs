@@ -14,17 +14,17 @@ pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Fa
         // A restart cut the work short. Nothing of it is remembered but that the slot is not
         // whole: the next poll finds the release again, and the writer finds in the slot itself
         // how far it came.
-        Event::Started(observation) if attempt.kind == AttemptKind::Update => {
+        Event::Started(_) if attempt.kind == AttemptKind::Update => {
             let draft = draft
                 .to(Phase::Idle)
                 .say(Notice::InstallInterrupted(attempt));
-            look_around(draft, observation, facts).then(Effect::Poll)
+            look_around(draft, facts).then(Effect::Poll)
         }
         // Nobody would ask again for the others: they are taken up where they stood.
-        Event::Started(observation) if facts.booted != attempt.target => {
-            look_around(draft, observation, facts).then(Effect::VerifySlot(attempt))
+        Event::Started(_) if facts.booted != attempt.target => {
+            look_around(draft, facts).then(Effect::VerifySlot(attempt))
         }
-        Event::Started(observation) => look_around(draft.to(Phase::Idle), observation, facts),
+        Event::Started(_) => look_around(draft.to(Phase::Idle), facts),
         Event::SlotVerified => {
             draft.state.slot_mut(attempt.target).content = SlotContent::Holds {
                 image: attempt.image.clone(),

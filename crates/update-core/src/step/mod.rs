@@ -14,7 +14,7 @@ use switchback_types::{ActionId, SlotName};
 
 pub use self::idle::{RollBackRefusal, roll_back_target};
 use crate::effect::{Effect, HealthPurpose, Notice, Step};
-use crate::event::{BootObservation, Event, Facts};
+use crate::event::{Event, Facts};
 use crate::state::{Attempt, AttemptKind, Hold, ImageIdentity, Outcome, Phase, SlotContent, State};
 
 /// The next state, and what to do once it is durable.
@@ -141,7 +141,7 @@ fn release_hold(mut draft: Draft) -> Draft {
 
 /// What a starting daemon does in every phase that is not a trial: look at the slot it runs
 /// from, judge its health, and notice when the wrong slot runs.
-fn look_around(mut draft: Draft, observation: &BootObservation, facts: &Facts) -> Draft {
+fn look_around(mut draft: Draft, facts: &Facts) -> Draft {
     if draft.state.primary.is_none() {
         draft.state.primary = Some(facts.booted);
     }
@@ -164,7 +164,6 @@ fn look_around(mut draft: Draft, observation: &BootObservation, facts: &Facts) -
             version,
         });
     }
-    let _ = observation;
     draft.then(Effect::RunHealthChecks(HealthPurpose::Ordinary))
 }
 

@@ -17,12 +17,10 @@ pub(super) fn step(
     match event {
         // Whether the report arrived before the restart is not known: it is sent again, and the
         // action's id tells the receiver that it is the same one.
-        Event::Started(observation) => {
-            look_around(draft, observation, facts).then(Effect::Report {
-                attempt: attempt.clone(),
-                outcome: outcome.clone(),
-            })
-        }
+        Event::Started(_) => look_around(draft, facts).then(Effect::Report {
+            attempt: attempt.clone(),
+            outcome: outcome.clone(),
+        }),
         Event::Reported => draft.to(Phase::Idle),
         Event::HealthPassed => ordinary_health_passed(draft, facts),
         Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),

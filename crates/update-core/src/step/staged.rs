@@ -64,5 +64,5 @@ fn started(draft: Draft, attempt: Attempt, observation: &BootObservation, facts:
     }
     // Not armed, or armed and not used: prove the slot again and arm it again.
     let verify = Effect::VerifySlot(attempt.clone());
-    look_around(draft.to(Phase::Installing { attempt }), observation, facts).then(verify)
+    look_around(draft.to(Phase::Installing { attempt }), facts).then(verify)
 }

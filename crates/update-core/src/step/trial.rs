@@ -132,7 +132,7 @@ pub(super) fn started(
     }
     if trial.verdict.is_none() && trial.armed_in.as_ref() == Some(&facts.boot_id) {
         // Only the daemon restarted; the device has not.
-        let draft = look_around(draft.to(trial.phase()), observation, facts);
+        let draft = look_around(draft.to(trial.phase()), facts);
         return if facts.restart_automatically {
             draft.then(Effect::Restart)
         } else {
@@ -180,7 +180,7 @@ fn rolled_back(
         attempt: attempt.clone(),
         reason: reason.clone(),
     };
-    let draft = look_around(draft.say(notice), observation, facts);
+    let draft = look_around(draft.say(notice), facts);
     settle(draft, attempt, Outcome::RolledBack(reason), facts)
 }
 
