@@ -1,5 +1,6 @@
 //! What this device trusts: drives the sans-IO client over the network and keeps its memory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path};
@@ -26,7 +27,12 @@ pub struct Trust {
     copies: TwoCopies,
     state: TrustedState,
     stored: Vec<u8>,
+    documents: Documents,
 }
+
+/// The channel and release documents as fetched last, by path: an idle poll need not fetch them
+/// again. Only a memory of bytes; each use verifies them anew.
+type Documents = BTreeMap<TargetPath, Vec<u8>>;
 
 /// Why trust cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +160,7 @@ impl Trust {
                 copies,
                 state,
                 stored: bytes.unwrap_or_default(),
+                documents: Documents::new(),
             },
             warning,
         ))
@@ -201,8 +208,9 @@ impl Trust {
             )));
         }
 
+        let mut documents = std::mem::take(&mut self.documents);
         let path = channel_path(&device.product, &device.channel);
-        let Some(channel) = find(&mut refreshed, source, path.clone())? else {
+        let Some(channel) = find(&mut refreshed, source, path.clone(), &mut documents)? else {
             self.remember(refreshed.into_state())?;
             let url = source.url("metadata");
             return Ok(Asked::Nothing(format!("{url}: lists no {path}")));
@@ -210,7 +218,7 @@ impl Trust {
         let channel = TrustedChannel::from_verified(&channel)
             .map_err(|error| Failure::Content(chain(&error)))?;
         let path = channel.release.path.clone();
-        let Some(release) = find(&mut refreshed, source, path.clone())? else {
+        let Some(release) = find(&mut refreshed, source, path.clone(), &mut documents)? else {
             self.remember(refreshed.into_state())?;
             let url = source.url("metadata");
             return Ok(Asked::Nothing(format!(
@@ -230,6 +238,9 @@ impl Trust {
             )));
         }
 
+        // Those of the release before are of no more use.
+        documents.retain(|known, _| *known == path || *known == channel.path());
+        self.documents = documents;
         let mut state = refreshed.into_state();
         // A release signed at a time proves that this time has passed.
         state.raise_floor(release.created);
@@ -271,12 +282,19 @@ fn find(
     refreshed: &mut Refreshed,
     source: &dyn Source,
     path: TargetPath,
+    documents: &mut Documents,
 ) -> Result<Option<VerifiedTarget>, Failure> {
-    let mut lookup = refreshed.lookup(path)?;
+    let mut lookup = refreshed.lookup(path.clone())?;
     drive(&mut lookup, source)?;
     let Some(info) = lookup.finish()? else {
         return Ok(None);
     };
+    if let Some(known) = documents
+        .get(&path)
+        .and_then(|known| info.verify(known.clone()).ok())
+    {
+        return Ok(Some(known));
+    }
     let url_path = format!("targets/{}", info.url_path()?);
     if info.length() > MAX_DOCUMENT {
         let url = source.url(&url_path);
@@ -288,5 +306,7 @@ fn find(
     let bytes = source
         .file(&url_path, info.length())
         .map_err(Failure::Fetch)?;
-    Ok(Some(info.verify(bytes)?))
+    let verified = info.verify(bytes)?;
+    documents.insert(path, verified.bytes().to_vec());
+    Ok(Some(verified))
 }

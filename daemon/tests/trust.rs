@@ -1,0 +1,222 @@
+//! What the device believes of repositories that `switchback-repo` really made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use clap::Parser as _;
+use switchback_repo::cli::Cli;
+use switchback_types::Timestamp;
+use switchbackd::fetch::{FetchError, Source};
+use switchbackd::settings::DeviceSettings;
+use switchbackd::trust::{Asked, Trust};
+
+/// 2026-12-01.
+const NOW: i64 = 1_796_083_200;
+const DAY: i64 = 24 * 60 * 60;
+
+/// A repository's directory in the place of a server.
+struct Directory {
+    root: PathBuf,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Directory {
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+}
+
+impl Source for Directory {
+    fn file(&self, path: &str, _limit: u64) -> Result<Vec<u8>, FetchError> {
+        self.requests.lock().unwrap().push(path.into());
+        std::fs::read(self.root.join(path)).map_err(|_| FetchError::Missing {
+            url: path.into(),
+            status: 404,
+        })
+    }
+
+    fn stream(&self, path: &str, _offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
+        panic!("{path}: nothing is installed here")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("directory:{path}")
+    }
+}
+
+struct Publisher {
+    directory: tempfile::TempDir,
+    now: RefCell<i64>,
+}
+
+impl Publisher {
+    fn new() -> Self {
+        let publisher = Self {
+            directory: tempfile::tempdir().unwrap(),
+            now: RefCell::new(NOW),
+        };
+        publisher.run(&["init", "--product", "kiosk"]);
+        publisher.publish("1");
+        publisher
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn run(&self, words: &[&str]) {
+        let (repo, keys) = (self.path("repo"), self.path("keys"));
+        let place = [
+            "--repo",
+            repo.to_str().unwrap(),
+            "--keys",
+            keys.to_str().unwrap(),
+        ];
+        let words = ["switchback-repo", "--quiet"]
+            .iter()
+            .chain(words)
+            .chain(&place);
+        let cli = Cli::parse_from(words);
+        let now = Timestamp::from_unix(*self.now.borrow());
+        switchback_repo::run(&cli, now, &mut std::io::sink()).unwrap();
+    }
+
+    fn publish(&self, version: &str) {
+        let image = self.path("image");
+        std::fs::write(&image, format!("image of version {version}")).unwrap();
+        let image = image.to_str().unwrap().to_owned();
+        self.run(&[
+            "publish",
+            "--image",
+            &image,
+            "--version",
+            version,
+            "--compatible",
+            "board",
+            "--format",
+            "raw",
+            "--channel",
+            "stable",
+        ]);
+    }
+
+    fn source(&self) -> Directory {
+        Directory {
+            root: self.path("repo"),
+            requests: Mutex::default(),
+        }
+    }
+
+    fn trust(&self, state: &Path) -> Trust {
+        let root = self.path("repo/metadata/1.root.json");
+        let (trust, warning) = Trust::open(state, &root).unwrap();
+        assert_eq!(warning, None);
+        trust
+    }
+}
+
+fn device() -> DeviceSettings {
+    DeviceSettings {
+        product: "kiosk".parse().unwrap(),
+        compatible: "board".parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+    }
+}
+
+fn ask(trust: &mut Trust, source: &Directory, at: i64) -> Asked {
+    trust.ask(source, &device(), Timestamp::from_unix(at), &mut || {})
+}
+
+fn version(asked: &Asked) -> &str {
+    match asked {
+        Asked::Offer { release, .. } => release.version.as_str(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn idle_poll_asks_for_two_small_files() {
+    let publisher = Publisher::new();
+    let state = publisher.path("state");
+    let mut trust = publisher.trust(&state);
+    let source = publisher.source();
+    assert_eq!(version(&ask(&mut trust, &source, NOW)), "1");
+    source.requests();
+    assert_eq!(version(&ask(&mut trust, &source, NOW)), "1");
+    assert_eq!(
+        source.requests(),
+        ["metadata/2.root.json", "metadata/timestamp.json"]
+    );
+    publisher.publish("2");
+    assert_eq!(version(&ask(&mut trust, &source, NOW)), "2");
+}
+
+#[test]
+fn repository_put_back_to_an_older_state_is_refused_also_after_a_restart() {
+    let publisher = Publisher::new();
+    let state = publisher.path("state");
+    let source = publisher.source();
+    let timestamp = publisher.path("repo/metadata/timestamp.json");
+    let old = std::fs::read(&timestamp).unwrap();
+    publisher.publish("2");
+    assert_eq!(
+        version(&ask(&mut publisher.trust(&state), &source, NOW)),
+        "2"
+    );
+    std::fs::write(&timestamp, old).unwrap();
+    match ask(&mut publisher.trust(&state), &source, NOW) {
+        Asked::Untrusted(detail) => assert!(detail.contains("timestamp.json"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn expired_metadata_is_stale_until_it_is_signed_afresh() {
+    let publisher = Publisher::new();
+    let state = publisher.path("state");
+    let source = publisher.source();
+    let mut trust = publisher.trust(&state);
+    let later = NOW + 60 * DAY;
+    assert!(matches!(ask(&mut trust, &source, later), Asked::Stale(_)));
+    *publisher.now.borrow_mut() = later;
+    publisher.run(&["refresh"]);
+    assert_eq!(version(&ask(&mut trust, &source, later)), "1");
+}
+
+#[test]
+fn clock_that_says_1970_does_not_stop_updates() {
+    let publisher = Publisher::new();
+    let state = publisher.path("state");
+    let source = publisher.source();
+    assert_eq!(version(&ask(&mut publisher.trust(&state), &source, 0)), "1");
+}
+
+#[test]
+fn documents_that_were_swapped_are_named() {
+    let publisher = Publisher::new();
+    let state = publisher.path("state");
+    let source = publisher.source();
+    let releases = publisher.path("repo/targets/releases/kiosk/1");
+    let document = std::fs::read_dir(&releases)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = std::fs::read(&document).unwrap();
+    if let Some(byte) = bytes.last_mut() {
+        *byte = b' ';
+    }
+    std::fs::write(&document, bytes).unwrap();
+    match ask(&mut publisher.trust(&state), &source, NOW) {
+        Asked::Untrusted(detail) => assert!(detail.contains("release.json"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+}
