@@ -41,9 +41,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "switchback-repo",
         &["switchback-types", "switchback-manifest", "switchback-tuf"],
     ),
+    // For tests only: nothing that is installed may use it.
+    (
+        "switchback-testkit",
+        &[
+            "switchback-types",
+            "switchback-boot-env",
+            "switchback-manifest",
+            "switchback-update-core",
+            "switchbackd",
+        ],
+    ),
     ("guest-init", &[]),
-    ("qemu-tests", &["switchback-types"]),
-    ("xtask", &["qemu-tests"]),
+    ("qemu-tests", &["switchback-types", "switchback-testkit"]),
+    ("xtask", &["qemu-tests", "switchback-testkit"]),
 ];
 
 /// Rooms that decide and never act.
