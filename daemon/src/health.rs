@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// systemd answers at once, or something is very wrong.
 const UNIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Proof that every check held for the whole settling time. Only [`run`] makes one.
+/// Proof that every check held for the whole settling time. Only [`watch`] makes one.
 #[derive(Debug)]
 pub struct HealthPassed(());
 
@@ -46,8 +46,11 @@ pub fn run(settings: &HealthSettings, reached: &Reached) -> Result<HealthPassed,
 }
 
 /// Time, as [`watch`] needs it.
-trait Pace {
+pub trait Pace {
+    /// Since the checks began.
     fn elapsed(&mut self) -> Duration;
+
+    /// Waits.
     fn pause(&mut self, time: Duration);
 }
 
@@ -65,7 +68,11 @@ impl Pace for Clock {
     }
 }
 
-fn watch(
+/// Calls `look` until everything has held for the settling time, or the deadline is over.
+///
+/// # Errors
+/// At the deadline: the first thing that did not hold.
+pub fn watch(
     settings: &HealthSettings,
     pace: &mut dyn Pace,
     look: &mut dyn FnMut() -> Result<(), String>,

@@ -7,6 +7,7 @@
 //! - [`slot`]: the partitions, and the proofs about what they hold
 //! - [`trust`] and [`fetch`]: what is believed, and where bytes come from
 //! - [`install`]: network → decode → slot, in one pass
+//! - [`host`]: the machine around all of it: time, chance, restarts
 //! - [`health`]: what must hold before a slot is committed
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
@@ -28,6 +29,7 @@ pub mod driver;
 pub mod fetch;
 mod hash;
 pub mod health;
+pub mod host;
 pub mod install;
 pub mod journal;
 pub mod notice;

@@ -1,6 +1,8 @@
 //! Puts the parts together.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use switchback_update_core::BootId;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +14,8 @@ use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts};
 use crate::fetch::HttpSource;
 use crate::health::Reached;
-use crate::journal::{Journal, RecordError};
+use crate::host::{Host, Machine};
+use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::settings::SettingsError;
 use crate::slot::{Layout, LocateError, Roots};
 use crate::trust::{Trust, TrustError};
@@ -69,9 +72,13 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     let settings = crate::settings::load(directories)?;
     let layout = Layout::find(&Roots::default(), &settings.slots, &settings.boot.bootnames)?;
     let boot = BootControl::open(&settings.boot)?;
-    let opened = Journal::open(&settings.state_directory)?;
-    let (trust, trust_warning) =
-        Trust::open(&settings.state_directory, &settings.repository.root_file)?;
+    let files: Arc<dyn RecordFiles> = Arc::new(DiskFiles);
+    let opened = Journal::open(&files, &settings.state_directory)?;
+    let (trust, trust_warning) = Trust::open(
+        &files,
+        &settings.state_directory,
+        &settings.repository.root_file,
+    )?;
     for warning in [opened.warning, trust_warning].into_iter().flatten() {
         tracing::warn!("{warning}");
     }
@@ -80,6 +87,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
     let boot_id = read_boot_id()?;
+    let host: Arc<dyn Host> = Arc::new(Machine::new(runtime_directory));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -98,6 +106,8 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             reached: reached.clone(),
             cancel: cancel.clone(),
             reports: queue.clone(),
+            host: Arc::clone(&host),
+            not_running: HashSet::new(),
         })
         .map_err(system("the worker thread cannot be started"))?;
         watch_signals(&queue)?;
@@ -108,7 +118,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             journal: opened.journal,
             state: opened.state,
             boot_id,
-            runtime_directory,
+            host,
             worker,
             cancel,
             reached,

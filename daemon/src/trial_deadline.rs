@@ -5,10 +5,11 @@
 //! the slot that runs is still on trial; if so the device restarts, and a try is used up.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use switchback_update_core::Phase;
 
-use crate::journal::Journal;
+use crate::journal::{DiskFiles, Journal, RecordFiles};
 use crate::run::RunError;
 use crate::slot::{Layout, Roots};
 
@@ -19,7 +20,8 @@ use crate::slot::{Layout, Roots};
 pub fn trial_deadline(directories: &[PathBuf]) -> Result<bool, RunError> {
     let settings = crate::settings::load(directories)?;
     let layout = Layout::find(&Roots::default(), &settings.slots, &settings.boot.bootnames)?;
-    let state = Journal::open(&settings.state_directory)?.state;
+    let files: Arc<dyn RecordFiles> = Arc::new(DiskFiles);
+    let state = Journal::open(&files, &settings.state_directory)?.state;
     Ok(match &state.phase {
         Phase::OnTrial { attempt, .. } | Phase::Staged { attempt } => {
             attempt.target == layout.booted

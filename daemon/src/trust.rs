@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path};
 use switchback_tuf::{
@@ -11,7 +12,7 @@ use switchback_tuf::{
 use switchback_types::{TargetPath, Timestamp};
 
 use crate::fetch::{FetchError, Source};
-use crate::journal::{Loaded, RecordError, TwoCopies};
+use crate::journal::{Loaded, RecordError, RecordFiles, TwoCopies};
 use crate::report::chain;
 use crate::settings::DeviceSettings;
 
@@ -125,7 +126,11 @@ impl Trust {
     ///
     /// # Errors
     /// The built-in root is missing or not one, or the directory cannot be used.
-    pub fn open(directory: &Path, root_file: &Path) -> Result<(Self, Option<String>), TrustError> {
+    pub fn open(
+        files: &Arc<dyn RecordFiles>,
+        directory: &Path,
+        root_file: &Path,
+    ) -> Result<(Self, Option<String>), TrustError> {
         let root = std::fs::read(root_file).map_err(|source| TrustError::ReadRoot {
             path: root_file.into(),
             source,
@@ -137,7 +142,7 @@ impl Trust {
                     source,
                 }
             })?;
-        let (copies, loaded) = TwoCopies::open(directory, "trust")?;
+        let (copies, loaded) = TwoCopies::open(files, directory, "trust")?;
         let (bytes, mut warning) = match loaded {
             Loaded::Nothing => (None, None),
             Loaded::Whole(bytes) => (Some(bytes), None),

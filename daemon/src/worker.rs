@@ -2,8 +2,9 @@
 //! after another, and reports to the driver.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
 use switchback_types::{Digest, SlotName, Timestamp, Version};
@@ -14,6 +15,7 @@ use crate::cancel::Cancel;
 use crate::driver::Message;
 use crate::fetch::Source;
 use crate::health::Reached;
+use crate::host::Host;
 use crate::install::{InstallProgress, Installer, Stage, identity};
 use crate::report::chain;
 use crate::settings::DeviceSettings;
@@ -75,6 +77,10 @@ pub struct Worker {
     pub cancel: Cancel,
     /// Where reports go.
     pub reports: UnboundedSender<Message>,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// Images of the running version that the slot from the factory was found not to hold.
+    pub not_running: HashSet<Digest>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -97,64 +103,50 @@ pub fn start(worker: Worker) -> std::io::Result<Sender<Job>> {
     Ok(sender)
 }
 
-/// The clock's time, unchecked.
-#[must_use]
-pub fn clock() -> Timestamp {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
-}
-
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
-        let mut not_running = HashSet::new();
         while let Ok(job) = jobs.recv() {
-            let report = match job {
-                Job::Poll { running } => Some(self.poll(running.as_ref(), &mut not_running)),
-                Job::Install(release) => Some(Report::SlotDone(self.install(&release))),
-                Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
-                Job::Identify(slot) => self.identify(slot),
-            };
-            let Some(report) = report else { continue };
-            if self.reports.send(Message::Worker(report)).is_err() {
-                // The driver is gone: the program is ending.
-                return;
-            }
+            self.work(job);
         }
     }
 
-    fn poll(
-        &mut self,
-        running: Option<&ImageIdentity>,
-        not_running: &mut HashSet<Digest>,
-    ) -> Report {
+    /// Does one job and reports.
+    pub fn work(&mut self, job: Job) {
+        let report = match job {
+            Job::Poll { running } => Some(self.poll(running.as_ref())),
+            Job::Install(release) => Some(Report::SlotDone(self.install(&release))),
+            Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
+            Job::Identify(slot) => self.identify(slot),
+        };
+        if let Some(report) = report {
+            // If the driver is gone the program is ending.
+            let _ = self.reports.send(Message::Worker(report));
+        }
+    }
+
+    fn poll(&mut self, running: Option<&ImageIdentity>) -> Report {
         let reached = self.reached.clone();
+        let clock = self.host.now();
         let asked = self
             .trust
-            .ask(&*self.source, &self.device, clock(), &mut || reached.note());
+            .ask(&*self.source, &self.device, clock, &mut || reached.note());
         let runs_already = match (&asked, running) {
             (Asked::Offer { release, .. }, Some(running)) if running.sequence == 0 => {
-                self.runs(&identity(release), running, not_running)
+                self.runs(&identity(release), running)
             }
             _ => false,
         };
         Report::Polled {
             asked,
-            now: self.trust.now(clock()),
+            now: self.trust.now(self.host.now()),
             runs_already,
         }
     }
 
     /// Whether the slot that came from the factory holds this release: hashed once for each
     /// release of the same version.
-    fn runs(
-        &self,
-        image: &ImageIdentity,
-        running: &ImageIdentity,
-        not_running: &mut HashSet<Digest>,
-    ) -> bool {
-        if image.version != running.version || not_running.contains(&image.sha256) {
+    fn runs(&mut self, image: &ImageIdentity, running: &ImageIdentity) -> bool {
+        if image.version != running.version || self.not_running.contains(&image.sha256) {
             return false;
         }
         let booted = self.layout.booted;
@@ -166,7 +158,7 @@ impl Worker {
                 true
             }
             Ok(_) => {
-                not_running.insert(image.sha256);
+                self.not_running.insert(image.sha256);
                 false
             }
             Err(error) => {
@@ -182,7 +174,7 @@ impl Worker {
             source: &*self.source,
             cancel: &self.cancel,
             progress: &mut progress,
-            pause: &mut std::thread::sleep,
+            pause: &mut |time| self.host.pause(time),
         }
         .run(release, &self.layout.inactive())
     }
@@ -216,13 +208,14 @@ impl Worker {
 
     fn progress(&self) -> impl FnMut(InstallProgress) {
         let reports = self.reports.clone();
-        let mut last: Option<(std::time::Instant, Stage)> = None;
+        let host = Arc::clone(&self.host);
+        let mut last: Option<(Duration, Stage)> = None;
         move |progress| {
-            let now = std::time::Instant::now();
+            let now = host.uptime();
             let due = last.is_none_or(|(then, stage)| {
                 stage != progress.stage
                     || progress.done == progress.total
-                    || now.duration_since(then) >= PROGRESS_INTERVAL
+                    || now.saturating_sub(then) >= PROGRESS_INTERVAL
             });
             if due {
                 last = Some((now, progress.stage));
@@ -236,7 +229,7 @@ impl Worker {
     fn identify(&self, slot: SlotName) -> Option<Report> {
         match hash_slot(&self.layout, slot, None, &Cancel::default()) {
             Ok((sha256, size)) => {
-                let version = running_version();
+                let version = version_in(&self.host.os_release());
                 let image = ImageIdentity {
                     version,
                     sequence: 0,
@@ -256,14 +249,6 @@ impl Worker {
 
 /// The version that the running image says it is: `IMAGE_VERSION`, else `VERSION_ID`, of
 /// os-release(5).
-fn running_version() -> Version {
-    let text = ["/etc/os-release", "/usr/lib/os-release"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .unwrap_or_default();
-    version_in(&text)
-}
-
 fn version_in(os_release: &str) -> Version {
     let field = |name: &str| {
         os_release.lines().find_map(|line| {

@@ -116,7 +116,9 @@ impl Publisher {
 
     fn trust(&self, state: &Path) -> Trust {
         let root = self.path("repo/metadata/1.root.json");
-        let (trust, warning) = Trust::open(state, &root).unwrap();
+        let files: std::sync::Arc<dyn switchbackd::journal::RecordFiles> =
+            std::sync::Arc::new(switchbackd::journal::DiskFiles);
+        let (trust, warning) = Trust::open(&files, state, &root).unwrap();
         assert_eq!(warning, None);
         trust
     }

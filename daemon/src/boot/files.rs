@@ -10,6 +10,9 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs;
 
+use super::BootError;
+use super::lock::Lock;
+
 /// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -50,8 +53,24 @@ pub struct FileFacts {
     pub unsuitable_for_grub: Option<String>,
 }
 
+/// What is locked.
+#[derive(Debug, Clone, Copy)]
+pub enum Locks<'a> {
+    /// An environment file itself.
+    File(&'a Path),
+    /// The first of these lock files that can be made.
+    OneOf(&'a [PathBuf]),
+}
+
 /// Access to an environment's files. What counts is that each [`EnvFiles::write`] is one write.
-pub trait EnvFiles: fmt::Debug + Send {
+pub trait EnvFiles: fmt::Debug + Send + Sync {
+    /// Keeps other writers of these places out until the guard is dropped. Of several places
+    /// [`Locks::OneOf`] takes the first that can be had.
+    ///
+    /// # Errors
+    /// Somebody holds it and does not let go.
+    fn lock(&self, locks: Locks<'_>) -> Result<Box<dyn fmt::Debug>, BootError>;
+
     /// What a path leads to.
     ///
     /// # Errors
@@ -70,11 +89,17 @@ pub trait EnvFiles: fmt::Debug + Send {
     /// It cannot be opened for writing.
     fn probe_writable(&self, path: &Path) -> io::Result<()>;
 
-    /// Writes over a part of an existing file, in one go, and waits until it is durable.
+    /// Writes over a part of an existing file, in one go; not durable before [`EnvFiles::sync`].
     ///
     /// # Errors
     /// As the operating system has them; some of the bytes may have been written.
     fn write(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns once what was written is durable.
+    ///
+    /// # Errors
+    /// As the operating system has them.
+    fn sync(&self, path: &Path) -> io::Result<()>;
 
     /// Cuts off what follows the first `length` bytes of a file.
     ///
@@ -88,6 +113,13 @@ pub trait EnvFiles: fmt::Debug + Send {
 pub struct RealFiles;
 
 impl EnvFiles for RealFiles {
+    fn lock(&self, locks: Locks<'_>) -> Result<Box<dyn fmt::Debug>, BootError> {
+        Ok(match locks {
+            Locks::File(path) => Box::new(Lock::on_file(path)?),
+            Locks::OneOf(paths) => Box::new(Lock::on_tools(paths)?),
+        })
+    }
+
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         let metadata = std::fs::metadata(path)?;
         let file_type = metadata.file_type();
@@ -143,9 +175,11 @@ impl EnvFiles for RealFiles {
     }
 
     fn write(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let file = existing(path)?;
-        file.write_all_at(bytes, offset)?;
-        file.sync_all()
+        existing(path)?.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        existing(path)?.sync_all()
     }
 
     fn shorten(&self, path: &Path, length: u64) -> io::Result<()> {

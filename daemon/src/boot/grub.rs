@@ -7,8 +7,7 @@ use switchback_boot_env::Vars;
 use switchback_boot_env::contract::Applied;
 use switchback_boot_env::grub::{self, BLOCK_SIZE, Problem};
 
-use super::lock::Lock;
-use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Repaired, write_copy};
+use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, write_copy};
 
 /// More than any environment file has; enough to see what is wrong with one.
 const MOST_READ: usize = 64 * 1024;
@@ -44,7 +43,7 @@ impl Backend for GrubFile {
     fn update(&self, files: &dyn EnvFiles, change: &Change<'_>) -> Result<Applied, BootError> {
         // Asked first: an absent file has a better message than one that cannot be locked.
         self.bytes(files)?;
-        let _lock = Lock::on_file(&self.path)?;
+        let _lock = files.lock(Locks::File(&self.path))?;
         let bytes = self.bytes(files)?;
         if let Some(problem) = grub::problems(&bytes).into_iter().next() {
             return Err(self.problem(problem, &bytes));

@@ -8,8 +8,10 @@ use switchback_boot_env::grub_pair::{self, Pair, Successor};
 use switchback_boot_env::{Copy, Vars};
 
 use super::grub::{block_error, missing, place_errors, read_file};
-use super::lock::Lock;
-use super::{Backend, BootError, Change, EnvFiles, Lint, Repaired, write_copy};
+use super::{Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, write_copy};
+
+/// A lock that is held, if there was something to lock.
+type Guard = Option<Box<dyn std::fmt::Debug>>;
 
 /// Two environment files.
 #[derive(Debug)]
@@ -61,10 +63,16 @@ impl GrubPair {
             .unwrap_or_else(|| self.defaults.clone())
     }
 
-    fn lock(&self) -> Result<[Option<Lock>; 2], BootError> {
+    fn lock(&self, files: &dyn EnvFiles) -> Result<[Guard; 2], BootError> {
         // Always in this order, so that two daemons cannot wait for each other.
         let [first, second] = &self.paths;
-        let lock = |path: &PathBuf| path.exists().then(|| Lock::on_file(path)).transpose();
+        let lock = |path: &PathBuf| -> Result<Guard, BootError> {
+            match files.facts(path) {
+                Ok(_) => files.lock(Locks::File(path)).map(Some),
+                // A file that is not there is explained elsewhere.
+                Err(_) => Ok(None),
+            }
+        };
         Ok([lock(first)?, lock(second)?])
     }
 
@@ -141,7 +149,7 @@ impl Backend for GrubPair {
     }
 
     fn update(&self, files: &dyn EnvFiles, change: &Change<'_>) -> Result<Applied, BootError> {
-        let _locks = self.lock()?;
+        let _locks = self.lock(files)?;
         let mut found = self.find(files)?;
         for (copy, bytes) in found.copies() {
             if let Some(obstacle) = self.obstacle(copy, bytes) {
@@ -181,7 +189,7 @@ impl Backend for GrubPair {
     }
 
     fn repair(&self, files: &dyn EnvFiles) -> Result<Repaired, BootError> {
-        let _locks = self.lock()?;
+        let _locks = self.lock(files)?;
         let mut written = Vec::new();
         // A round writes the copy that does not count, which then counts; a second round reaches
         // the one that counted before.

@@ -27,7 +27,7 @@ use switchback_boot_env::contract::{Applied, BootChange, BootView, Contract, Con
 use switchback_types::SlotName;
 
 pub use self::error::{BootError, CorruptEnvironment};
-pub use self::files::{EnvFiles, FileFacts, FileKind, RealFiles};
+pub use self::files::{EnvFiles, FileFacts, FileKind, Locks, RealFiles};
 use crate::settings::BootSettings;
 
 /// Something that is wrong with the environment.
@@ -100,8 +100,16 @@ impl BootControl {
     /// # Errors
     /// The number of environment files is not the contract's.
     pub fn open(settings: &BootSettings) -> Result<Self, BootError> {
+        Self::over(settings, Box::new(RealFiles))
+    }
+
+    /// The same over other files.
+    ///
+    /// # Errors
+    /// The number of environment files is not the contract's.
+    pub fn over(settings: &BootSettings, files: Box<dyn EnvFiles>) -> Result<Self, BootError> {
         let locks = lock::UBOOT_LOCKS.map(PathBuf::from).to_vec();
-        Self::with(settings, Box::new(RealFiles), locks)
+        Self::with(settings, files, locks)
     }
 
     fn with(
@@ -223,6 +231,7 @@ fn write_copy(
 ) -> Result<(), BootError> {
     files
         .write(path, offset, bytes)
+        .and_then(|()| files.sync(path))
         .map_err(|source| BootError::Write {
             path: path.into(),
             source,

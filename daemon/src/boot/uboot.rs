@@ -10,8 +10,7 @@ use switchback_boot_env::uboot::{
 use switchback_boot_env::{Copy, Vars};
 
 use super::error::CorruptEnvironment;
-use super::lock::Lock;
-use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Repaired, write_copy};
+use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, write_copy};
 
 /// A configuration is a few lines.
 const MOST_CONFIG: usize = 64 * 1024;
@@ -204,7 +203,7 @@ impl Backend for UbootEnvironment {
     }
 
     fn update(&self, files: &dyn EnvFiles, change: &Change<'_>) -> Result<Applied, BootError> {
-        let _lock = Lock::on_tools(&self.locks)?;
+        let _lock = files.lock(Locks::OneOf(&self.locks))?;
         let mut found = self.find(files)?;
         self.length_error(files, found.config.places())
             .map_or(Ok(()), Err)?;
@@ -238,7 +237,7 @@ impl Backend for UbootEnvironment {
     }
 
     fn repair(&self, files: &dyn EnvFiles) -> Result<Repaired, BootError> {
-        let _lock = Lock::on_tools(&self.locks)?;
+        let _lock = files.lock(Locks::OneOf(&self.locks))?;
         let found = self.find(files)?;
         self.length_error(files, found.config.places())
             .map_or(Ok(()), Err)?;

@@ -26,14 +26,11 @@ const FILE: &str = "contact";
 
 impl Contact {
     pub(super) fn find(parts: &Parts, view: Option<&BootView>) -> Self {
-        let path = parts.runtime_directory.join(FILE);
-        if let Ok(text) = std::fs::read_to_string(&path) {
+        if let Some(text) = parts.host.recall(FILE) {
             return Self::from_text(&text);
         }
         let contact = Self::judge(parts, view);
-        if let Err(error) = std::fs::write(&path, contact.to_text()) {
-            tracing::warn!("{}: {error}", path.display());
-        }
+        parts.host.keep(FILE, &contact.to_text());
         contact
     }
 

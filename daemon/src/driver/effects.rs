@@ -1,18 +1,16 @@
 //! Runs effects. Each boot environment effect answers with an event at once; long work is handed
 //! to a thread that answers later.
 
-use switchback_boot_env::contract::BootChange;
-use switchback_update_core::{Effect, Event, HealthPurpose, Notice};
-use tokio::time::Instant;
-
 use super::{Driver, Message};
 use crate::boot::BootError;
+use crate::notice;
 use crate::report::chain;
 use crate::worker::Job;
-use crate::{command, health, notice};
+use switchback_boot_env::contract::BootChange;
+use switchback_update_core::{Effect, Event, HealthPurpose, Notice};
 
-/// systemd takes the request and returns.
-const RESTART_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Pause before the outcome is told again.
+const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What running an effect gave.
 pub(super) struct Ran {
@@ -87,10 +85,9 @@ impl Driver {
                 self.restart();
                 DONE
             }
-            // Without a fleet server the journal and the history are whoever must know.
-            Effect::Report { .. } => answered(Event::Reported),
+            Effect::Report { attempt, outcome } => self.tell_outcome(attempt, outcome),
             Effect::Poll => {
-                self.next_poll = Instant::now();
+                self.next_poll = self.parts.host.uptime();
                 DONE
             }
         }
@@ -136,7 +133,7 @@ impl Driver {
                 stop: true,
             };
         }
-        match contact_id() {
+        match self.contact_id() {
             Ok(id) => {
                 let change = BootChange::Arm {
                     slot,
@@ -177,63 +174,56 @@ impl Driver {
         }
     }
 
+    /// Tells the outcome; what could not be told is told again later.
+    pub(super) fn tell_outcome(
+        &mut self,
+        attempt: switchback_update_core::Attempt,
+        outcome: switchback_update_core::Outcome,
+    ) -> Ran {
+        match self.parts.host.tell(&attempt, &outcome) {
+            Ok(()) => {
+                self.untold = None;
+                answered(Event::Reported)
+            }
+            Err(detail) => {
+                tracing::warn!("action {}: {detail}; told again later", attempt.action);
+                let due = self.parts.host.uptime() + TELL_AGAIN;
+                self.untold = Some((due, Effect::Report { attempt, outcome }));
+                DONE
+            }
+        }
+    }
+
     fn run_health_checks(&self, purpose: HealthPurpose) {
-        let settings = self.parts.settings.health.clone();
-        let reached = self.parts.reached.clone();
         let queue = self.parts.queue.clone();
         let trial = purpose == HealthPurpose::Trial;
-        let checks = move || {
-            let result = health::run(&settings, &reached);
-            let _ = queue.send(Message::Health { trial, result });
-        };
-        if let Err(error) = std::thread::Builder::new()
-            .name("health".into())
-            .spawn(checks)
-        {
-            let result = Err(format!("the health checks could not be started: {error}"));
-            let _ = self.parts.queue.send(Message::Health { trial, result });
-        }
+        self.parts.host.check_health(
+            &self.parts.settings.health,
+            &self.parts.reached,
+            Box::new(move |result| {
+                // If the driver is gone the program is ending.
+                let _ = queue.send(Message::Health { trial, result });
+            }),
+        );
     }
 
     fn restart(&self) {
         tracing::info!("restarting the device");
-        let program = self.parts.settings.restart.command.clone();
-        let ask = move || {
-            if let Err(error) = command::run(&program, RESTART_LIMIT) {
-                tracing::error!(
-                    "the restart failed: {}; `switchback restart` tries again",
-                    chain(&error)
-                );
-            }
-        };
-        if let Err(error) = std::thread::Builder::new()
-            .name("restart".into())
-            .spawn(ask)
-        {
-            tracing::error!("the restart failed: {error}; `switchback restart` tries again");
-        }
+        self.parts
+            .host
+            .restart(&self.parts.settings.restart.command);
     }
-}
 
-/// A fresh value for the environment: a boot that hands back an older one read another file.
-fn contact_id() -> Result<String, String> {
-    use std::fmt::Write as _;
-    let mut bytes = [0_u8; 4];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut bytes)
-        .map_err(|_| "the kernel gave no random numbers".to_owned())?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
-}
-
-/// Whether the whole system is going down, not only this program.
-pub(super) fn system_is_stopping() -> bool {
-    let command = ["systemctl", "is-system-running"].map(String::from);
-    match command::run(&command, std::time::Duration::from_secs(5)) {
-        // `stopping` comes with an exit status of 1.
-        Err(command::CommandError::Failed { output, .. }) => output.contains("stopping"),
-        _ => false,
+    /// A fresh value for the environment: a boot that hands back an older one read another file.
+    fn contact_id(&self) -> Result<String, String> {
+        use std::fmt::Write as _;
+        let mut bytes = [0_u8; 4];
+        if !self.parts.host.random(&mut bytes) {
+            return Err("the kernel gave no random numbers".to_owned());
+        }
+        Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
     }
 }

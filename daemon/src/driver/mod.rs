@@ -8,18 +8,17 @@ mod poll;
 mod view;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use switchback_boot_env::contract::BootView;
 use switchback_manifest::TrustedRelease;
 use switchback_types::Timestamp;
 use switchback_update_core::{
-    BootId, BootObservation, Decision, Event, Facts, SlotBoot, State, step,
+    BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, step,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
 pub use self::contact::Contact;
 pub use self::jobs::{JobEnd, JobId, JobKind};
@@ -27,12 +26,13 @@ pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
 use crate::health::{HealthPassed, Reached};
+use crate::host::Host;
 use crate::install::InstallProgress;
 use crate::journal::{Journal, RecordError};
 use crate::report::chain;
 use crate::settings::Settings;
 use crate::slot::{Layout, VerifiedSlot};
-use crate::worker::{Job, Report, clock};
+use crate::worker::{Job, Report};
 
 /// Everything that can reach the driver.
 #[derive(Debug)]
@@ -128,8 +128,8 @@ pub struct Parts {
     pub state: State,
     /// This boot.
     pub boot_id: BootId,
-    /// A directory that lasts as long as this boot.
-    pub runtime_directory: PathBuf,
+    /// The machine.
+    pub host: Arc<dyn Host>,
     /// The worker thread.
     pub worker: Sender<Job>,
     /// To stop its work.
@@ -163,7 +163,10 @@ pub struct Driver {
     jobs: jobs::Jobs,
     polling: bool,
     working: bool,
-    next_poll: Instant,
+    /// On the scale of [`Host::uptime`].
+    next_poll: Duration,
+    /// What could not be told yet, and when it is told again.
+    untold: Option<(Duration, Effect)>,
     failed_polls: u32,
     failed_installs: poll::FailedInstalls,
     view: watch::Sender<Arc<View>>,
@@ -200,13 +203,14 @@ impl Driver {
             ordinary_health: Err("the health of this boot is not known yet".into()),
             offered: None,
             decision: None,
-            now: clock(),
+            now: parts.host.now(),
             progress: None,
             last_error,
             jobs: jobs::Jobs::default(),
             polling: false,
             working: false,
-            next_poll: Instant::now(),
+            next_poll: parts.host.uptime(),
+            untold: None,
             failed_polls: 0,
             failed_installs: poll::FailedInstalls::default(),
             view,
@@ -223,33 +227,89 @@ impl Driver {
         mut self,
         mut messages: mpsc::UnboundedReceiver<Message>,
     ) -> Result<(), DriverError> {
-        self.event(Event::Started(self.observation()))?;
+        self.start()?;
         let watchdog = sd_notify::watchdog_enabled();
         let beat = watchdog.map_or(std::time::Duration::from_secs(3600), |limit| limit / 2);
         let mut beat = tokio::time::interval(beat);
         self.publish();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
+            let due = self.due();
+            let until_due = due.map(|due| due.saturating_sub(self.parts.host.uptime()));
             tokio::select! {
                 message = messages.recv() => match message {
                     None | Some(Message::Terminate) => break,
                     Some(message) => self.message(message)?,
                 },
-                () = tokio::time::sleep_until(self.next_poll), if !self.polling => self.poll(),
+                () = tokio::time::sleep(until_due.unwrap_or_default()), if due.is_some() => {
+                    self.tick()?;
+                }
                 _ = beat.tick() => {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
             }
             self.publish();
         }
-        if effects::system_is_stopping() {
-            self.event(Event::ShuttingDown)?;
+        if self.parts.host.is_stopping() {
+            self.shut_down()?;
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         Ok(())
     }
 
-    fn message(&mut self, message: Message) -> Result<(), DriverError> {
+    /// Looks around and takes up what the journal says. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn start(&mut self) -> Result<(), DriverError> {
+        self.event(Event::Started(self.observation()))
+    }
+
+    /// When [`Driver::tick`] is to be called next, on the scale of [`Host::uptime`].
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        let told = self.untold.as_ref().map(|(due, _)| *due);
+        let poll = (!self.polling).then_some(self.next_poll);
+        told.into_iter().chain(poll).min()
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn tick(&mut self) -> Result<(), DriverError> {
+        let now = self.parts.host.uptime();
+        if let Some((_, Effect::Report { attempt, outcome })) =
+            self.untold.take_if(|(due, _)| *due <= now)
+            && let Some(event) = self.tell_outcome(attempt, outcome).event
+        {
+            self.event(event)?;
+        }
+        if !self.polling && self.next_poll <= now {
+            self.poll();
+        }
+        Ok(())
+    }
+
+    /// The system is going down in an orderly way.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn shut_down(&mut self) -> Result<(), DriverError> {
+        self.event(Event::ShuttingDown)
+    }
+
+    /// The state as it was last made durable.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
             Message::Health { trial, result } => self.health_known(trial, result),
@@ -304,7 +364,7 @@ impl Driver {
                 self.event(Event::HealthPassed)?;
                 if waited && !trial {
                     // The decision may have been waiting for just this.
-                    self.next_poll = Instant::now();
+                    self.next_poll = self.parts.host.uptime();
                 }
                 Ok(())
             }
@@ -341,7 +401,7 @@ impl Driver {
 
     fn facts(&self) -> Facts {
         Facts {
-            now: self.now.max(clock()),
+            now: self.now.max(self.parts.host.now()),
             booted: self.parts.layout.booted,
             boot_id: self.parts.boot_id.clone(),
             tries: self

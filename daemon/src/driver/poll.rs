@@ -9,7 +9,6 @@ use switchback_update_core::{
     Answer, Candidate, Decision, DecisionInputs, Event, InstallFailure, Pause, Phase,
     RepositoryAnswer, decide, roll_back_target,
 };
-use tokio::time::Instant;
 
 use super::{Command, Contact, Driver, DriverError, JobKind, Refused};
 use crate::boot::BootError;
@@ -17,7 +16,7 @@ use crate::install::identity;
 use crate::notice::{self, message_id};
 use crate::report::chain;
 use crate::trust::Asked;
-use crate::worker::{Job, clock};
+use crate::worker::Job;
 
 /// First pause after a poll that got no answer; doubled with each, up to the poll interval.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -61,7 +60,7 @@ impl FailedInstalls {
             .saturating_mul(1 << self.count.min(16))
             .min(LONGEST_PAUSE);
         self.count = self.count.saturating_add(1);
-        let until = now.max(clock()).plus_seconds(seconds);
+        let until = now.plus_seconds(seconds);
         self.pause = Some(Pause {
             until,
             detail: failure.to_string(),
@@ -82,10 +81,18 @@ impl FailedInstalls {
 }
 
 impl Driver {
+    /// Then, give or take a tenth.
+    fn in_about(&self, pause: Duration) -> Duration {
+        let mut random = [0_u8; 2];
+        // Without chance everything is at the same time, which is no reason not to do it.
+        self.parts.host.random(&mut random);
+        self.parts.host.uptime() + jitter(pause, random)
+    }
+
     pub(super) fn poll(&mut self) {
         if self.polling || self.working {
             // Asked again when the work is done.
-            self.next_poll = Instant::now() + FIRST_RETRY;
+            self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
             return;
         }
         self.polling = true;
@@ -105,10 +112,10 @@ impl Driver {
         if matches!(asked, Asked::Unreachable(_)) {
             let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
             self.failed_polls = self.failed_polls.saturating_add(1);
-            self.next_poll = Instant::now() + jitter(doubled.min(interval));
+            self.next_poll = self.in_about(doubled.min(interval));
         } else {
             self.failed_polls = 0;
-            self.next_poll = Instant::now() + jitter(interval);
+            self.next_poll = self.in_about(interval);
         }
         let repository = self.repository_answer(asked, runs_already);
         let decision = self.decide(repository);
@@ -121,16 +128,11 @@ impl Driver {
             (Some(release), Some(version)) if go => {
                 let image = identity(release);
                 let name = format!("poll-{}-{version}", self.now.unix());
-                match name.parse::<ActionId>() {
+                // A version may hold characters that an action's name may not.
+                let by_digest = || format!("poll-{}-{}", self.now.unix(), image.sha256.short());
+                match name.parse().or_else(|_| by_digest().parse::<ActionId>()) {
                     Ok(action) => self.event(Event::Offered { action, image }),
-                    // A version may hold characters that an action's name may not.
-                    Err(_) => {
-                        let name = format!("poll-{}-{}", self.now.unix(), image.sha256.short());
-                        match name.parse() {
-                            Ok(action) => self.event(Event::Offered { action, image }),
-                            Err(_) => Ok(()),
-                        }
-                    }
+                    Err(_) => Ok(()),
                 }
             }
             _ => Ok(()),
@@ -161,8 +163,8 @@ impl Driver {
     }
 
     fn decide(&self, repository: RepositoryAnswer) -> Decision {
-        let slot_size = self.parts.layout.inactive();
-        let slot_size = crate::slot::size_of(slot_size.path()).map_err(|error| chain(&error));
+        let slot_size = self.parts.layout.inactive().size();
+        let slot_size = slot_size.map_err(|error| chain(&error));
         decide(&DecisionInputs {
             now: self.now,
             booted: self.parts.layout.booted,
@@ -277,7 +279,7 @@ impl Driver {
     }
 
     fn poll_now(&mut self) {
-        self.next_poll = Instant::now();
+        self.next_poll = self.parts.host.uptime();
         self.poll();
     }
 
@@ -311,7 +313,7 @@ impl Driver {
                 return Ok(refuse("BootEnvironment", &detail));
             }
         }
-        let name = format!("person-{}-{}", clock().unix(), job.0);
+        let name = format!("person-{}-{}", self.parts.host.now().unix(), job.0);
         match name.parse() {
             Ok(action) => {
                 self.jobs.begin(job, JobKind::RollBack);
@@ -394,13 +396,8 @@ fn compatible(listed: &[Compatible], device: &Compatible) -> Result<String, Stri
 }
 
 /// Moves a pause by up to a tenth of it, so that a fleet switched on together spreads out.
-fn jitter(pause: Duration) -> Duration {
-    let mut bytes = [0_u8; 2];
-    let random = ring::rand::SystemRandom::new();
-    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
-        return pause;
-    }
-    let part = f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX);
+fn jitter(pause: Duration, random: [u8; 2]) -> Duration {
+    let part = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
     pause.mul_f64(0.9 + part * 0.2)
 }
 
@@ -410,8 +407,8 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_a_tenth() {
-        for _ in 0..1000 {
-            let moved = jitter(Duration::from_secs(100)).as_secs_f64();
+        for random in 0..=255 {
+            let moved = jitter(Duration::from_secs(100), [random, random]).as_secs_f64();
             assert!((90.0..=110.0).contains(&moved), "{moved}");
         }
     }

@@ -1,12 +1,15 @@
 //! The daemon's durable record of intent.
 
+mod files;
 mod two_copies;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use switchback_update_core::State;
 
+pub use self::files::{DiskFiles, RecordFiles};
 pub use self::two_copies::{Loaded, RecordError, TwoCopies};
 
 /// Version of the record's content; the copies' own header has one of its own.
@@ -45,8 +48,8 @@ impl Journal {
     ///
     /// # Errors
     /// The directory cannot be read or written.
-    pub fn open(directory: &Path) -> Result<Opened, RecordError> {
-        let (copies, loaded) = TwoCopies::open(directory, "journal")?;
+    pub fn open(files: &Arc<dyn RecordFiles>, directory: &Path) -> Result<Opened, RecordError> {
+        let (copies, loaded) = TwoCopies::open(files, directory, "journal")?;
         let (bytes, mut warning) = match loaded {
             Loaded::Nothing => (None, None),
             Loaded::Whole(bytes) => (Some(bytes), None),
@@ -103,17 +106,21 @@ impl Journal {
 mod tests {
     use super::*;
 
+    fn files() -> Arc<dyn RecordFiles> {
+        Arc::new(DiskFiles)
+    }
+
     #[test]
     fn gives_back_what_was_committed() {
         let directory = tempfile::tempdir().unwrap();
-        let mut opened = Journal::open(directory.path()).unwrap();
+        let mut opened = Journal::open(&files(), directory.path()).unwrap();
         assert_eq!(opened.state, State::default());
         let state = State {
             floor: 3,
             ..State::default()
         };
         opened.journal.commit(&state).unwrap();
-        let again = Journal::open(directory.path()).unwrap();
+        let again = Journal::open(&files(), directory.path()).unwrap();
         assert_eq!(again.state, state);
         assert!(again.warning.is_none());
     }
@@ -121,12 +128,12 @@ mod tests {
     #[test]
     fn newer_format_is_refused_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut copies, _) = TwoCopies::open(directory.path(), "journal").unwrap();
+        let (mut copies, _) = TwoCopies::open(&files(), directory.path(), "journal").unwrap();
         let text = serde_json::to_string(&State::default()).unwrap();
         copies
             .commit(format!(r#"{{"format":2,"state":{text}}}"#).as_bytes())
             .unwrap();
-        let error = Journal::open(directory.path()).unwrap_err();
+        let error = Journal::open(&files(), directory.path()).unwrap_err();
         assert!(
             matches!(error, RecordError::Format { found: 2, .. }),
             "{error}"

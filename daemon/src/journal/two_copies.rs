@@ -13,10 +13,10 @@
 //! …        content
 //! ```
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::files::RecordFiles;
 use crate::hash::Hasher;
 
 const MAGIC: &[u8; 8] = b"SBRECORD";
@@ -29,6 +29,7 @@ const MAX_CONTENT: usize = 32 * 1024 * 1024;
 /// Two files that hold one record.
 #[derive(Debug)]
 pub struct TwoCopies {
+    files: Arc<dyn RecordFiles>,
     directory: PathBuf,
     stem: &'static str,
     generation: u64,
@@ -99,12 +100,19 @@ impl TwoCopies {
     ///
     /// # Errors
     /// A copy exists and cannot be read, or the directory cannot be created.
-    pub fn open(directory: &Path, stem: &'static str) -> Result<(Self, Loaded), RecordError> {
-        std::fs::create_dir_all(directory).map_err(|source| RecordError::Write {
-            path: directory.into(),
-            source,
-        })?;
+    pub fn open(
+        files: &Arc<dyn RecordFiles>,
+        directory: &Path,
+        stem: &'static str,
+    ) -> Result<(Self, Loaded), RecordError> {
+        files
+            .make_directory(directory)
+            .map_err(|source| RecordError::Write {
+                path: directory.into(),
+                source,
+            })?;
         let mut copies = Self {
+            files: Arc::clone(files),
             directory: directory.into(),
             stem,
             generation: 0,
@@ -152,15 +160,11 @@ impl TwoCopies {
         let temporary = self.directory.join(format!(".{}.new", self.stem));
         let generation = self.generation.saturating_add(1);
         let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&temporary)?;
-            file.write_all(&encode(generation, content))?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &path)?;
-            File::open(&self.directory)?.sync_all()
+            let files = &self.files;
+            files.create(&temporary, &encode(generation, content))?;
+            files.sync(&temporary)?;
+            files.rename(&temporary, &path)?;
+            files.sync_directory(&self.directory)
         };
         write().map_err(|source| RecordError::Write {
             path: path.clone(),
@@ -173,16 +177,12 @@ impl TwoCopies {
 
     fn read(&self, copy: u8) -> Result<Copy, RecordError> {
         let path = self.path(copy);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let limit = u64::try_from(HEADER + CHECKSUM + MAX_CONTENT + 1).unwrap_or(u64::MAX);
+        let bytes = match self.files.read(&path, limit) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Copy::Absent),
             Err(source) => return Err(RecordError::Read { path, source }),
         };
-        let limit = u64::try_from(HEADER + CHECKSUM + MAX_CONTENT + 1).unwrap_or(u64::MAX);
-        let mut bytes = Vec::new();
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|source| RecordError::Read { path, source })?;
         Ok(
             decode(&bytes).map_or_else(Copy::Damaged, |(generation, content)| {
                 Copy::Whole(generation, content.to_vec())
@@ -208,7 +208,7 @@ impl TwoCopies {
         for copy in [0, 1] {
             let from = self.path(copy);
             let to = self.directory.join(format!("{}.{copy}.damaged", self.stem));
-            match std::fs::rename(&from, &to) {
+            match self.files.rename(&from, &to) {
                 Ok(()) => kept.push(to.display().to_string()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(source) => return Err(RecordError::Write { path: from, source }),
@@ -300,7 +300,8 @@ mod tests {
     use super::*;
 
     fn open(directory: &Path) -> (TwoCopies, Loaded) {
-        TwoCopies::open(directory, "record").unwrap()
+        let files: Arc<dyn RecordFiles> = Arc::new(crate::journal::DiskFiles);
+        TwoCopies::open(&files, directory, "record").unwrap()
     }
 
     #[test]

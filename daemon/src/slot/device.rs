@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::aligned::ALIGNMENT;
+use super::ports::{Access, BlockDevice, Devices};
 
 /// Why a slot cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -62,50 +63,32 @@ pub enum SlotError {
 /// An open slot.
 #[derive(Debug)]
 pub(super) struct Device {
-    file: File,
+    device: Box<dyn BlockDevice>,
     path: PathBuf,
-    size: u64,
 }
 
 impl Device {
     /// Opens for reading. A mounted slot can be read this way, and is read from the device: a
     /// buffered read of a mounted file system differs from the image in a few bytes.
-    pub(super) fn open_for_reading(path: &Path) -> Result<Self, SlotError> {
-        Self::open(
-            path,
-            OpenOptions::new()
-                .read(true)
-                .custom_flags(OFlag::O_DIRECT.bits()),
-        )
+    pub(super) fn open_for_reading(devices: &dyn Devices, path: &Path) -> Result<Self, SlotError> {
+        Self::open(devices, path, Access::Read)
     }
 
-    /// Opens for writing; a block device exclusively, so that the kernel refuses a mounted one.
-    pub(super) fn open_for_writing(path: &Path) -> Result<Self, SlotError> {
-        let mut flags = OFlag::O_DIRECT;
-        // On a regular file, O_EXCL without O_CREAT has no defined meaning.
-        if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device()) {
-            flags |= OFlag::O_EXCL;
-        }
-        Self::open(
-            path,
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .custom_flags(flags.bits()),
-        )
+    /// Opens for writing; the kernel refuses a mounted one.
+    pub(super) fn open_for_writing(devices: &dyn Devices, path: &Path) -> Result<Self, SlotError> {
+        Self::open(devices, path, Access::Write)
     }
 
-    fn open(path: &Path, options: &OpenOptions) -> Result<Self, SlotError> {
-        let refuse = |source| SlotError::Open {
-            path: path.into(),
-            source,
-        };
-        let mut file = options.open(path).map_err(refuse)?;
-        let size = file.seek(SeekFrom::End(0)).map_err(refuse)?;
+    fn open(devices: &dyn Devices, path: &Path, access: Access) -> Result<Self, SlotError> {
+        let device = devices
+            .open(path, access)
+            .map_err(|source| SlotError::Open {
+                path: path.into(),
+                source,
+            })?;
         Ok(Self {
-            file,
+            device,
             path: path.into(),
-            size,
         })
     }
 
@@ -114,7 +97,7 @@ impl Device {
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.size
+        self.device.size()
     }
 
     /// Fills `buffer` from `offset`; both are aligned. The end of the device cuts it short; gives
@@ -123,11 +106,11 @@ impl Device {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + u64::try_from(done).unwrap_or(u64::MAX);
-            match self.file.read_at(rest, at) {
+            match self.device.read_at(rest, at) {
                 Ok(0) => break,
                 Ok(count) => {
                     done += count;
-                    // Only the last read of a file may be unaligned.
+                    // Only at the end of the device; the next read would be unaligned.
                     if count % ALIGNMENT != 0 {
                         break;
                     }
@@ -141,23 +124,16 @@ impl Device {
 
     /// Writes the whole `buffer` at `offset`; both are aligned.
     pub(super) fn write_at(&self, buffer: &[u8], offset: u64) -> Result<(), SlotError> {
-        self.file
-            .write_all_at(buffer, offset)
+        self.device
+            .write_at(buffer, offset)
             .map_err(|source| self.failed("writing", offset, source))
     }
 
-    /// Returns once everything written is on the device and the page cache forgets it.
+    /// Returns once everything written is on the device.
     pub(super) fn sync(&self) -> Result<(), SlotError> {
-        self.file
-            .sync_all()
-            .map_err(|source| self.failed("syncing", 0, source))?;
-        nix::fcntl::posix_fadvise(
-            &self.file,
-            0,
-            0,
-            nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-        )
-        .map_err(|errno| self.failed("dropping the cache", 0, errno.into()))
+        self.device
+            .sync()
+            .map_err(|source| self.failed("syncing", 0, source))
     }
 
     fn failed(&self, verb: &'static str, offset: u64, source: std::io::Error) -> SlotError {
@@ -167,5 +143,54 @@ impl Device {
             offset,
             source,
         }
+    }
+}
+
+/// The kernel's devices, by direct I/O.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelDevices;
+
+#[derive(Debug)]
+struct KernelDevice {
+    file: File,
+    size: u64,
+}
+
+impl Devices for KernelDevices {
+    fn open(&self, path: &Path, access: Access) -> std::io::Result<Box<dyn BlockDevice>> {
+        let mut flags = OFlag::O_DIRECT;
+        let write = access == Access::Write;
+        // On a regular file, O_EXCL without O_CREAT has no defined meaning.
+        if write && std::fs::metadata(path)?.file_type().is_block_device() {
+            flags |= OFlag::O_EXCL;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(flags.bits())
+            .open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(KernelDevice { file, size }))
+    }
+}
+
+impl BlockDevice for KernelDevice {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, buffer: &[u8], offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(buffer, offset)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        // Clean pages of other readers' buffered reads: what is read next comes from the device.
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&self.file, 0, 0, advice).map_err(Into::into)
     }
 }

@@ -5,12 +5,13 @@
 //! the two must agree.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use switchback_boot_env::cmdline::CommandLine;
 use switchback_boot_env::contract::BootNames;
 use switchback_types::SlotName;
 
-use super::InactiveSlot;
+use super::{Devices, InactiveSlot, KernelDevices};
 use crate::settings::SlotSettings;
 
 /// Where the kernel's file systems are; other places in tests.
@@ -106,6 +107,8 @@ pub struct Layout {
     pub contact: Option<String>,
     /// Whether the boot script said that it found no usable environment.
     pub environment_bad: bool,
+    /// Opens the devices.
+    pub devices: Arc<dyn Devices>,
 }
 
 /// One slot's device.
@@ -172,6 +175,7 @@ impl Layout {
             booted: mounted,
             contact: line.contact.clone(),
             environment_bad: line.environment_bad,
+            devices: Arc::new(KernelDevices),
         })
     }
 
@@ -191,6 +195,7 @@ impl Layout {
         InactiveSlot {
             name,
             path: self.slot(name).path.clone(),
+            devices: Arc::clone(&self.devices),
         }
     }
 }

@@ -8,31 +8,27 @@
 mod aligned;
 mod device;
 mod locate;
+mod ports;
 mod verify;
 mod write;
 
-pub use self::device::SlotError;
+pub use self::device::{KernelDevices, SlotError};
 pub use self::locate::{Layout, LocateError, Located, Roots};
+pub use self::ports::{Access, BlockDevice, Devices};
 pub use self::verify::{VerifiedSlot, hash_slot, verify_slot};
 pub use self::write::{SlotWriter, SyncedSlot};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use switchback_types::SlotName;
-
-/// Bytes on a slot's device.
-///
-/// # Errors
-/// It cannot be opened.
-pub fn size_of(path: &Path) -> Result<u64, SlotError> {
-    device::Device::open_for_reading(path).map(|device| device.size())
-}
 
 /// The slot that does not run: the only one that is ever written.
 #[derive(Debug, Clone)]
 pub struct InactiveSlot {
     name: SlotName,
     path: PathBuf,
+    devices: Arc<dyn Devices>,
 }
 
 impl InactiveSlot {
@@ -40,6 +36,14 @@ impl InactiveSlot {
     #[must_use]
     pub fn name(&self) -> SlotName {
         self.name
+    }
+
+    /// Bytes on its device.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn size(&self) -> Result<u64, SlotError> {
+        device::Device::open_for_reading(&*self.devices, &self.path).map(|device| device.size())
     }
 
     /// Its device.
@@ -71,6 +75,7 @@ pub(crate) mod testing {
         let slot = InactiveSlot {
             name,
             path: file.path().into(),
+            devices: std::sync::Arc::new(super::KernelDevices),
         };
         (file, slot)
     }

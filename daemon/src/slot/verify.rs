@@ -46,7 +46,7 @@ pub fn verify_slot(
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64),
 ) -> Result<VerifiedSlot, SlotError> {
-    let device = Device::open_for_reading(slot.path())?;
+    let device = Device::open_for_reading(&*slot.devices, slot.path())?;
     let mut buffer = AlignedBuffer::new(READ_SIZE);
     verify_open(&device, slot.name(), image, &mut buffer, cancel, progress)
 }
@@ -62,7 +62,7 @@ pub fn hash_slot(
     cancel: &Cancel,
 ) -> Result<(Digest, u64), SlotError> {
     let path: &Path = &layout.slot(slot).path;
-    let device = Device::open_for_reading(path)?;
+    let device = Device::open_for_reading(&*layout.devices, path)?;
     let size = size.unwrap_or(device.size());
     let mut buffer = AlignedBuffer::new(READ_SIZE);
     hash(&device, size, &mut buffer, cancel, &mut |_| {}).map(|digest| (digest, size))

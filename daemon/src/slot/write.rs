@@ -39,7 +39,7 @@ impl SlotWriter {
         image_size: u64,
         segment_size: usize,
     ) -> Result<Self, SlotError> {
-        let device = Device::open_for_writing(slot.path())?;
+        let device = Device::open_for_writing(&*slot.devices, slot.path())?;
         if device.size() < image_size {
             return Err(SlotError::TooSmall {
                 path: device.path().into(),

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use switchback_boot_env::contract::{BootChange, BootNames, ContractKind};
 use switchback_types::SlotName;
 
-use super::{BootControl, BootError, EnvFiles, FileFacts, RealFiles};
+use super::{BootControl, BootError, EnvFiles, FileFacts, Locks, RealFiles};
 use crate::settings::BootSettings;
 
 /// What happens to a write.
@@ -31,6 +31,7 @@ enum Fate {
 #[derive(Debug)]
 struct World {
     writes: Vec<(PathBuf, u64, usize)>,
+    synced: Vec<PathBuf>,
     fate: Fate,
     read_only: bool,
     unsuitable_for_grub: Option<String>,
@@ -76,6 +77,16 @@ impl EnvFiles for Recorder {
         }
     }
 
+    fn lock(&self, locks: Locks<'_>) -> Result<Box<dyn std::fmt::Debug>, BootError> {
+        RealFiles.lock(locks)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.0.lock().unwrap();
+        world.synced.push(path.into());
+        Ok(())
+    }
+
     fn shorten(&self, path: &Path, length: u64) -> io::Result<()> {
         RealFiles.shorten(path, length)
     }
@@ -118,6 +129,7 @@ impl Device {
         };
         let world = World {
             writes: Vec::new(),
+            synced: Vec::new(),
             fate: Fate::Good,
             read_only: false,
             unsuitable_for_grub: None,
@@ -153,7 +165,16 @@ impl Device {
 
     /// Writes since the last time this was asked.
     fn writes(&self) -> Vec<(PathBuf, u64, usize)> {
-        std::mem::take(&mut self.recorder.0.lock().unwrap().writes)
+        let mut world = self.recorder.0.lock().unwrap();
+        let (writes, synced) = (
+            std::mem::take(&mut world.writes),
+            std::mem::take(&mut world.synced),
+        );
+        if !matches!(world.fate, Fate::Torn(_)) {
+            let written: Vec<_> = writes.iter().map(|(path, ..)| path.clone()).collect();
+            assert_eq!(synced, written, "each write is made durable, once");
+        }
+        writes
     }
 
     /// Every file of the device with its content.
