@@ -1,0 +1,143 @@
+//! `boot/grub/grub.cfg`, function by function.
+
+use switchback_types::SlotName;
+
+use super::envblk::{Block, words};
+use super::{Act, Run, SlotState, Start, loads, on_command_line, slot_named};
+
+/// `tries` in the script.
+const TRIES: u8 = 3;
+
+/// The script's variables.
+struct Script {
+    copies: [Vec<u8>; 2],
+    /// `$current`, as an index.
+    current: Option<usize>,
+    /// `$s`, 0 to 3.
+    sequence: u8,
+    order: Vec<u8>,
+    /// `$a_left` and `$b_left`, 0 to 9.
+    left: [u8; 2],
+    id: Option<Vec<u8>>,
+    acts: Vec<Act>,
+}
+
+pub(super) fn run(copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
+    let copy = |index: usize| copies.get(index).cloned().unwrap_or_default();
+    let mut script = Script::load([copy(0), copy(1)]);
+    if !script.start(slots) {
+        for left in script.left.iter_mut().filter(|left| **left == 0) {
+            *left = TRIES;
+        }
+        script.start(slots);
+    }
+    Run { acts: script.acts }
+}
+
+impl Script {
+    fn load(copies: [Vec<u8>; 2]) -> Self {
+        let (current, number) = match copies.each_ref().map(|copy| sequence(copy)) {
+            [Some(first), Some(second)] if second == succ(first) => (Some(1), second),
+            [Some(first), _] => (Some(0), first),
+            [None, Some(second)] => (Some(1), second),
+            [None, None] => (None, 3),
+        };
+        let block = current
+            .and_then(|index| copies.get(index))
+            .and_then(|copy| Block::open(copy));
+        let value = |name| block.as_ref().and_then(|block| block.load(name));
+        let order = value("order").filter(|order| !order.is_empty());
+        Self {
+            current,
+            sequence: number,
+            order: order.unwrap_or_else(|| b"A B".to_vec()),
+            left: [count(value("a_left")), count(value("b_left"))],
+            id: value("id"),
+            copies,
+            acts: Vec::new(),
+        }
+    }
+
+    /// Whether a kernel started.
+    fn start(&mut self, slots: [SlotState; 2]) -> bool {
+        let order = self.order.clone();
+        for slot in words(&order).filter_map(slot_named) {
+            let [a, b] = &mut self.left;
+            let left = match slot {
+                SlotName::A => a,
+                SlotName::B => b,
+            };
+            if *left == 0 || !loads(slots, slot) {
+                continue;
+            }
+            *left -= 1;
+            let environment_bad = self.current.is_none();
+            self.save();
+            self.acts.push(Act::Start(Start {
+                slot,
+                environment_bad,
+                contact: self.id.as_deref().and_then(on_command_line),
+            }));
+            return true;
+        }
+        false
+    }
+
+    /// Writes the older copy, or, when GRUB cannot write that one, the other.
+    fn save(&mut self) {
+        self.sequence = succ(self.sequence);
+        let places = if self.current == Some(0) {
+            [1, 0]
+        } else {
+            [0, 1]
+        };
+        for copy in places {
+            if let Some(bytes) = self.copies.get(copy).and_then(|old| self.written(old)) {
+                self.acts.push(Act::Save { copy, bytes });
+                return;
+            }
+        }
+    }
+
+    /// `save_env` over a block; nothing where GRUB refuses.
+    fn written(&self, old: &[u8]) -> Option<Vec<u8>> {
+        let mut block = Block::open(old)?;
+        let number = self.sequence.to_string();
+        let [a, b] = self.left.map(|left| left.to_string());
+        let values: [(&str, Option<&[u8]>); 6] = [
+            ("seq", Some(number.as_bytes())),
+            ("order", Some(&self.order)),
+            ("a_left", Some(a.as_bytes())),
+            ("b_left", Some(b.as_bytes())),
+            ("id", self.id.as_deref()),
+            ("end", Some(number.as_bytes())),
+        ];
+        for (name, value) in values {
+            block.save(name, value).ok()?;
+        }
+        Some(block.into_bytes())
+    }
+}
+
+/// The number of a copy, if it is usable.
+fn sequence(copy: &[u8]) -> Option<u8> {
+    let block = Block::open(copy)?;
+    let number = digit(&block.load("seq")?, 3)?;
+    (digit(&block.load("end")?, 3) == Some(number)).then_some(number)
+}
+
+const fn succ(number: u8) -> u8 {
+    (number + 1) % 4
+}
+
+fn count(value: Option<Vec<u8>>) -> u8 {
+    value.and_then(|value| digit(&value, 9)).unwrap_or(TRIES)
+}
+
+/// One digit, up to `most`.
+fn digit(text: &[u8], most: u8) -> Option<u8> {
+    match text {
+        [digit @ b'0'..=b'9'] => Some(digit - b'0').filter(|number| *number <= most),
+        _ => None,
+    }
+}
