@@ -12,6 +12,7 @@
 //! - [`https`]: the repository's web server, with faults on demand;
 //! - [`product`], [`factory`], [`bench`]: the programs under test, a device, its repository;
 //! - [`scenario`]: what befalls the device, as data; [`report`]: what came of it;
+//! - [`record`]: what the real bootloaders do with an environment, for the models of them;
 //! - [`demo`]: the whole story, told as it happens.
 //!
 //! What is built is kept in `target/qemu` ([`cache`]) under a hash of all that went in: the first
@@ -53,6 +54,7 @@ pub mod machine;
 pub mod nbd;
 pub mod product;
 mod program;
+pub mod record;
 pub mod report;
 pub mod rootfs;
 pub mod scenario;

@@ -4,6 +4,7 @@
 mod check;
 mod dependencies;
 mod process;
+mod record;
 mod scenarios;
 mod test;
 
@@ -16,6 +17,8 @@ cargo xtask test     everything that must hold: checks, unit tests, QEMU scenari
 cargo xtask check    format, lints, direction of dependencies, generated files, licences
 cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
+cargo xtask record-bootloaders [--board grub|grub-rauc|u-boot|all]
+                     run the real bootloaders and write down what they do, for the models of them
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["check"] => check::run(),
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
+        ["record-bootloaders", rest @ ..] => record::run_from(rest),
         ["generate"] => check::generate(),
         ["tools"] => tools(),
         [unknown, ..] => {

@@ -93,7 +93,7 @@ pub(super) fn write(disk: &DiskImage, file: EnvironmentFile, bytes: &[u8]) -> Re
 }
 
 /// Where the file's only cluster lies on the disk, from mshowfat's `::/sb1.env <35>`.
-fn place(disk: &DiskImage, file: EnvironmentFile) -> Result<u64> {
+pub(super) fn place(disk: &DiskImage, file: EnvironmentFile) -> Result<u64> {
     let malformed = |why: String| Error::Malformed {
         path: disk.path().to_owned(),
         why,

@@ -129,6 +129,14 @@ impl GrubBoard {
         environment::read(&DiskImage::open(&disk.main), file)
     }
 
+    /// Where the bytes of one environment file begin on the disk; the machine must be off.
+    ///
+    /// # Errors
+    /// The file is missing or in several pieces.
+    pub fn place(&self, disk: &Disk, file: EnvironmentFile) -> Result<u64> {
+        environment::place(&DiskImage::open(&disk.main), file)
+    }
+
     /// Replaces the bytes of one environment file in place; the machine must be off.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::cache::SECTOR;
 use super::wire::{self, Command, Handshake, PAYLOAD_LIMIT, Refusal, Request};
-use super::{Armed, CutPoint, Kind, LoggedRequest, Shared, State, UnderWay};
+use super::{Armed, CutPoint, Kind, LoggedRequest, Shared, State, UnderWay, Written};
 use std::io::{self, BufReader, BufWriter, Read};
 use std::os::unix::net::UnixStream;
 
@@ -156,7 +156,15 @@ impl State {
     fn change(&mut self, request: Request, kind: Kind, bytes: &[u8]) -> io::Result<()> {
         let (offset, length) = (request.offset, u64::from(request.length));
         match kind {
-            Kind::Write => self.disk.write(offset, length, Some(bytes)),
+            Kind::Write => {
+                if let Some(kept) = &mut self.kept {
+                    kept.push(Written {
+                        lba: offset / SECTOR,
+                        bytes: bytes.to_vec(),
+                    });
+                }
+                self.disk.write(offset, length, Some(bytes));
+            }
             Kind::WriteZeroes => self.disk.write(offset, length, None),
             Kind::Flush => return self.disk.flush(),
             Kind::Trim => return Ok(()),

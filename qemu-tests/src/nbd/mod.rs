@@ -105,6 +105,15 @@ pub struct LoggedRequest {
     pub fua: bool,
 }
 
+/// A write with its data. See [`CutServer::keep_writes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// First sector.
+    pub lba: u64,
+    /// What was written, whole sectors.
+    pub bytes: Vec<u8>,
+}
+
 /// Where the disk stops answering. See [`CutServer::cut_at`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutPoint {
@@ -133,6 +142,8 @@ struct State {
     /// Every write is durable when it is answered.
     writes_through: bool,
     log: Vec<LoggedRequest>,
+    /// Writes with their data, where somebody asked for them.
+    kept: Option<Vec<Written>>,
     traffic: Traffic,
     armed: Option<Armed>,
     /// The request that reached the armed point and will never be answered.
@@ -238,6 +249,7 @@ impl CutServer {
                 disk: Disk::new(file, bytes),
                 writes_through,
                 log: Vec::new(),
+                kept: None,
                 traffic: Traffic::default(),
                 armed: None,
                 under_way: None,
@@ -286,6 +298,17 @@ impl CutServer {
     #[must_use]
     pub fn log(&self) -> Vec<LoggedRequest> {
         self.shared.state().log.clone()
+    }
+
+    /// Keeps every write from now on with its data, for [`writes`](Self::writes).
+    pub fn keep_writes(&self) {
+        self.shared.state().kept = Some(Vec::new());
+    }
+
+    /// The writes since [`keep_writes`](Self::keep_writes), oldest first.
+    #[must_use]
+    pub fn writes(&self) -> Vec<Written> {
+        self.shared.state().kept.clone().unwrap_or_default()
     }
 
     /// What passed through so far.

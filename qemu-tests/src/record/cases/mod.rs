@@ -1,0 +1,82 @@
+//! What is tried: chosen by hand for every rule of a script, and drawn from a seed for what nobody
+//! thought of.
+
+mod grub;
+mod grub_rauc;
+mod random;
+mod uboot;
+
+pub(super) use uboot::copy as uboot_copy;
+
+use super::{Case, Script};
+
+/// Both slots hold a kernel.
+const BOTH: [bool; 2] = [true, true];
+const ONLY_A: [bool; 2] = [true, false];
+const ONLY_B: [bool; 2] = [false, true];
+const NEITHER: [bool; 2] = [false, false];
+
+/// The cases of a script.
+pub(super) fn of(script: Script) -> Vec<Case> {
+    match script {
+        Script::Grub => grub::cases(),
+        Script::GrubRauc => grub_rauc::cases(),
+        Script::Uboot => uboot::cases(),
+    }
+}
+
+/// Words for a slot state in names of cases.
+const fn slots_in_words(loads: [bool; 2]) -> &'static str {
+    match loads {
+        BOTH => "both slots load",
+        ONLY_A => "only A loads",
+        ONLY_B => "only B loads",
+        NEITHER => "no slot loads",
+    }
+}
+
+/// GRUB's environment block with these lines, which should end with a line break.
+fn grub_block(lines: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut block = [b"# GRUB Environment Block\n", lines.as_ref()].concat();
+    block.resize(1024, b'#');
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Script, of};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn cases_are_many_told_apart_and_the_same_each_time() {
+        for script in Script::ALL {
+            let cases = of(script);
+            assert!(cases.len() >= 40, "{script:?}: {}", cases.len());
+            let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+            assert_eq!(
+                names.len(),
+                cases.len(),
+                "{script:?}: a name is there twice"
+            );
+            assert_eq!(cases, of(script));
+        }
+    }
+
+    #[test]
+    fn copies_have_the_sizes_of_the_board() {
+        for (script, copies, size) in [
+            (Script::Grub, 2, 1024),
+            (Script::GrubRauc, 1, 1024),
+            (Script::Uboot, 2, 0x4000),
+        ] {
+            for case in of(script) {
+                assert_eq!(case.copies.len(), copies, "{}", case.name);
+                assert!(
+                    case.copies.iter().all(|copy| copy.len() == size),
+                    "{}",
+                    case.name
+                );
+            }
+        }
+    }
+}
