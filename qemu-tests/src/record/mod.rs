@@ -165,16 +165,7 @@ fn line(script: Script, case: &Case, seen: &Seen) -> String {
     let saves: Vec<Value> = saves
         .map(|(copy, bytes)| json!({"copy": copy, "after": notation::of(bytes, redundant)}))
         .collect();
-    let start = seen.command_line.as_deref().map(|line| {
-        let value = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
-        json!({
-            "slot": value(script.slot_parameter()),
-            "root": value("root="),
-            "environment_bad": value("switchback.env_state=") == Some("bad"),
-            "contact": value("switchback.env=").filter(|id| !id.is_empty()),
-        })
-    });
     let loads = case.loads.map(|loads| if loads { "loads" } else { "none" });
-    json!({"name": case.name, "slots": loads, "before": before, "saves": saves, "start": start})
+    json!({"name": case.name, "slots": loads, "before": before, "saves": saves, "kernel": seen.command_line})
         .to_string()
 }

@@ -31,9 +31,12 @@ impl Block {
         let mut at = SIGNATURE.len();
         while let Some(byte) = self.bytes.get(at) {
             if *byte != b'#' {
-                let equals = self.find(at, b'=')?;
-                let end = self.line_end(equals + 1);
-                let (Some(end), Some(key)) = (end, self.bytes.get(at..equals)) else {
+                let Some(equals) = self.find(at, b'=') else {
+                    return found;
+                };
+                let (Some(end), Some(key)) =
+                    (self.line_end(equals + 1), self.bytes.get(at..equals))
+                else {
                     return found;
                 };
                 if until_nul(key) == name.as_bytes() {
@@ -180,9 +183,16 @@ fn until_nul(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
+/// What `name=$value` assigns: GRUB's script parts words here, too, and takes the first.
+pub(super) fn assigned(value: &[u8]) -> &[u8] {
+    value.split(is_blank).next().unwrap_or_default()
+}
+
+const fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
 /// The words of an unquoted variable in GRUB's script.
 pub(super) fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-        .filter(|word| !word.is_empty())
+    value.split(is_blank).filter(|word| !word.is_empty())
 }

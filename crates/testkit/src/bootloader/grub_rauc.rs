@@ -2,7 +2,7 @@
 
 use switchback_types::SlotName;
 
-use super::envblk::{Block, words};
+use super::envblk::{Block, assigned, words};
 use super::{Act, Run, SlotState, Start, loads, slot_named};
 
 /// The script's variables.
@@ -48,7 +48,7 @@ impl Script {
                 SlotName::A => (a_ok, a_tried),
                 SlotName::B => (b_ok, b_tried),
             };
-            if ok != b"1" || tried != b"0" {
+            if assigned(ok) != b"1" || assigned(tried) != b"0" {
                 continue;
             }
             *tried = b"1".to_vec();

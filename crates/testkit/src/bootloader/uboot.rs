@@ -12,6 +12,16 @@ const TRIES: &[u8] = b"3";
 /// The variables that this U-Boot has built in, used where neither copy can be.
 const BUILT_IN: &str = include_str!("uboot_builtin.env");
 
+/// What U-Boot of this board has put into its environment when the script runs: where its device
+/// tree is, and where the script was loaded to.
+const FROM_UBOOT: [(&str, &[u8]); 2] = [("fdtcontroladdr", b"1ed500a0"), ("fileaddr", b"7000000")];
+
+/// More of it, from the built-in search for the script.
+const FROM_SEARCH: [(&str, &[u8]); 2] = [("bootfstype", b"fat"), ("devplist", b"1")];
+
+/// The search, in `bootcmd`.
+const SEARCH: &[u8] = b"run distro_bootcmd";
+
 /// Checksum and flags byte.
 const HEADER: usize = 5;
 
@@ -20,7 +30,6 @@ type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 /// U-Boot's `gd->env_valid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Valid {
-    Neither,
     First,
     Second,
 }
@@ -47,19 +56,13 @@ impl Uboot {
     fn load(copies: &[Vec<u8>]) -> Self {
         let copy = |index: usize| copies.get(index).map(Vec::as_slice).unwrap_or_default();
         let (first, second) = (copy(0), copy(1));
-        let valid = match (checked(first), checked(second)) {
-            (None, None) => Valid::Neither,
-            (Some(_), None) => Valid::First,
-            (None, Some(_)) => Valid::Second,
-            (Some(255), Some(0)) => Valid::Second,
-            (Some(0), Some(255)) => Valid::First,
-            (Some(first), Some(second)) if second > first => Valid::Second,
-            (Some(_), Some(_)) => Valid::First,
-        };
-        let chosen = match valid {
-            Valid::Neither => None,
-            Valid::First => Some(first),
-            Valid::Second => Some(second),
+        let (valid, chosen) = match (checked(first), checked(second)) {
+            // Saved to the second copy first: U-Boot takes its built-in variables for a valid one.
+            (None, None) => (Valid::First, None),
+            (None, Some(_)) | (Some(255), Some(0)) => (Valid::Second, Some(second)),
+            (Some(_), None) | (Some(0), Some(255)) => (Valid::First, Some(first)),
+            (Some(one), Some(two)) if two > one => (Valid::Second, Some(second)),
+            (Some(_), Some(_)) => (Valid::First, Some(first)),
         };
         let imported = chosen.and_then(|copy| import(copy.get(HEADER..)?));
         Self {
@@ -106,14 +109,18 @@ impl Uboot {
         let bytes = [checksum.as_slice(), &[self.flags], &data].concat();
         let copy = usize::from(self.valid == Valid::First);
         self.acts.push(Act::Save { copy, bytes });
-        // As in U-Boot: after a first save without a valid copy, the second goes to the same place.
         self.valid = match self.valid {
             Valid::Second => Valid::First,
-            Valid::First | Valid::Neither => Valid::Second,
+            Valid::First => Valid::Second,
         };
     }
 
     fn script(&mut self, slots: [SlotState; 2]) {
+        let search = self.get("bootcmd") == Some(SEARCH);
+        let more = FROM_SEARCH.into_iter().filter(|_| search);
+        for (name, value) in FROM_UBOOT.into_iter().chain(more) {
+            self.set(name, value);
+        }
         for (name, value) in [
             ("BOOT_ORDER", b"A B".as_slice()),
             (left_of(SlotName::A), TRIES),
@@ -228,10 +235,10 @@ fn built_in() -> Variables {
         .collect()
 }
 
-/// The words of an unquoted variable in U-Boot's shell.
+/// The words of an unquoted variable in U-Boot's shell; a tab parts none.
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
-        .split(|byte| matches!(byte, b' ' | b'\t' | b'\n'))
+        .split(|byte| matches!(byte, b' ' | b'\n'))
         .filter(|word| !word.is_empty())
 }
 

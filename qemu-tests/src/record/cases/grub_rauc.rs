@@ -65,6 +65,8 @@ pub(super) fn cases() -> Vec<Case> {
         (("1", "x"), ("0", "0")),
         (("", ""), good),
         (("1 ", "0"), ("1", "00")),
+        (("1 x", "0 y"), good),
+        ((" 1", "0"), ("1", " 0")),
     ] {
         let name = format!("A ok=`{}` try=`{}`, B ok={} try={}", a.0, a.1, b.0, b.1);
         add(name, grub_block(lines("A B", a, b)), BOTH);

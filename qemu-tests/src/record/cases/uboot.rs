@@ -9,6 +9,12 @@ use crate::record::rig::uboot_size;
 const BOOTCMD: &str =
     "bootcmd=pci enum; virtio scan; load virtio 0:1 0x7000000 /boot.scr; source 0x7000000";
 
+/// U-Boot's own variables, as the factory stores them with the contract's.
+const BUILT_IN: &str = include_str!("../../../../crates/testkit/src/bootloader/uboot_builtin.env");
+
+/// Names of cases that are recorded as a warning: the model does not follow U-Boot there.
+const BEYOND: &str = "beyond the model: ";
+
 /// A copy of a redundant environment.
 pub(in crate::record) fn copy(flags: u8, strings: &[&str], fill: u8) -> Vec<u8> {
     let mut data = Vec::new();
@@ -97,6 +103,9 @@ pub(super) fn cases() -> Vec<Case> {
         ("003", "0"),
         ("3 ", "0"),
         (" 3", "0"),
+        ("3\t", "0"),
+        ("\t3", "0"),
+        ("3\n", "0"),
         ("3 4", "0"),
         ("7fffffff", "0"),
         ("80000000", "1"),
@@ -119,6 +128,8 @@ pub(super) fn cases() -> Vec<Case> {
         "A,B",
         "  B   A ",
         "B\tA",
+        "B\nA",
+        "B A\n",
         "refill B A",
         "-n A",
         "= B",
@@ -141,6 +152,22 @@ pub(super) fn cases() -> Vec<Case> {
                 loads,
             );
         }
+    }
+    for (variable, loads) in [
+        ("slot=B", BOTH),
+        ("slot=B", NEITHER),
+        ("name=B", BOTH),
+        ("failed_A=yes", BOTH),
+        ("label=slot-b", BOTH),
+        ("tries=9", NEITHER),
+        ("args=none", BOTH),
+    ] {
+        let strings = [BOOTCMD, variable, "BOOT_A_LEFT=2", "BOOT_B_LEFT=2"];
+        add(
+            &format!("{BEYOND}`{variable}` is stored, {}", slots_in_words(loads)),
+            [copy(4, &strings, 0xff), blank()],
+            loads,
+        );
     }
     for (name, copies, loads) in damaged().into_iter().chain(odd_variables()) {
         add(name, copies, loads);
@@ -218,7 +245,23 @@ fn odd_variables() -> Vec<Odd> {
             .collect();
         [copy(4, &all, 0xff), blank()]
     };
+    let factory: Vec<&str> = BUILT_IN
+        .lines()
+        .chain([
+            "BOOT_ORDER=A B",
+            "BOOT_A_LEFT=3",
+            "BOOT_B_LEFT=3",
+            "switchback_id=factory",
+        ])
+        .collect();
+    let card = || [copy(1, &factory, 0xff), vec![0; uboot_size()]];
     vec![
+        ("the card as it leaves the factory", card(), BOTH),
+        (
+            "the card as it leaves the factory, only B loads",
+            card(),
+            ONLY_B,
+        ),
         ("no variable of the contract", with(&[]), BOTH),
         (
             "no BOOT_A_LEFT",
@@ -241,8 +284,18 @@ fn odd_variables() -> Vec<Odd> {
             BOTH,
         ),
         (
-            "an id with a backslash and a quote",
-            with(&["BOOT_A_LEFT=2", "switchback_id=o\\\\n'e"]),
+            "beyond the model: an id with a backslash",
+            with(&["BOOT_A_LEFT=2", "switchback_id=o\\\\ne"]),
+            BOTH,
+        ),
+        (
+            "beyond the model: an id with a quote",
+            with(&["BOOT_A_LEFT=2", "switchback_id=on'e"]),
+            BOTH,
+        ),
+        (
+            "an id with a semicolon and a dollar",
+            with(&["BOOT_A_LEFT=2", "switchback_id=a;b$c${d}"]),
             BOTH,
         ),
         (
