@@ -119,6 +119,24 @@ impl Client {
 }
 
 #[test]
+fn writes_are_kept_with_their_data_from_when_that_is_asked_for() {
+    let bench = Bench::new();
+    let disk = bench.power_on();
+    let mut client = bench.client();
+    client.write(0, 1, 1, false);
+    assert_eq!(disk.writes(), []);
+    disk.keep_writes();
+    client.write(4, 2, 2, true);
+    client.flush();
+    client.write(4, 3, 1, false);
+    let written = |bytes| Written { lba: 4, bytes };
+    assert_eq!(
+        disk.writes(),
+        [written(vec![2; 1024]), written(vec![3; 512])]
+    );
+}
+
+#[test]
 fn what_was_not_flushed_is_lost_and_was_readable_before() {
     let bench = Bench::new();
     let disk = bench.power_on();

@@ -197,6 +197,13 @@ fn odd_blocks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             vec![refill(&old, b' '), new.clone()],
         ),
         (
+            "the last byte of the older copy is damaged",
+            vec![
+                [old.get(..1023).unwrap_or_default(), b"?"].concat(),
+                new.clone(),
+            ],
+        ),
+        (
             "both copies are filled up with zeros",
             vec![refill(&old, 0), refill(&new, 0)],
         ),
