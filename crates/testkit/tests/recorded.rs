@@ -119,13 +119,17 @@ fn shown(acts: &[Act]) -> String {
 /// of ours writes.
 const BEYOND: &str = "beyond the model: ";
 
+fn is_beyond(case: &Value) -> bool {
+    case["name"].as_str().unwrap().starts_with(BEYOND)
+}
+
 fn replay(loader: Loader, name: &str) {
     let table = table(name);
     let cases = table["cases"].as_array().unwrap();
     assert!(cases.len() >= FEWEST_CASES, "{name}: {} cases", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
-        if case["name"].as_str().unwrap().starts_with(BEYOND) {
+        if is_beyond(case) {
             continue;
         }
         let found = run(loader, &copies(&case["before"]), slots(&case["slots"])).acts;
@@ -192,6 +196,7 @@ fn tables_hold_starts_of_both_slots_and_runs_without_one() {
             .as_array()
             .unwrap()
             .iter()
+            .filter(|case| !is_beyond(case))
             .map(|case| Some(told(case["kernel"].as_str()?).slot))
             .collect();
         for wanted in [Some(SlotName::A), Some(SlotName::B), None] {
@@ -221,7 +226,11 @@ fn current(loader: Loader, copies: &[Vec<u8>]) -> Option<usize> {
 /// A defect of `boot/grub/grub.cfg`, seen on the real one: where GRUB can read the older copy and
 /// not write it, the newer one is written with the next number, which no longer follows the older
 /// one's. The next start then takes the older copy again, and the try was counted for nobody.
-const FORGOTTEN_SAVES: &[&str] = &["the older copy is filled up with blanks"];
+const FORGOTTEN_SAVES: &[&str] = &[
+    "the older copy is filled up with blanks",
+    "the last byte of the older copy is damaged",
+    "the older copy is full, and the id has grown",
+];
 
 #[test]
 fn product_takes_the_copy_that_the_real_ones_took_and_wrote() {

@@ -185,7 +185,7 @@ fn until_nul(text: &[u8]) -> &[u8] {
 
 /// What `name=$value` assigns: GRUB's script parts words here, too, and takes the first.
 pub(super) fn assigned(value: &[u8]) -> &[u8] {
-    value.split(is_blank).next().unwrap_or_default()
+    words(value).next().unwrap_or_default()
 }
 
 const fn is_blank(byte: &u8) -> bool {

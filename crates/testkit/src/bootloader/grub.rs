@@ -76,7 +76,11 @@ impl Script {
             self.acts.push(Act::Start(Start {
                 slot,
                 environment_bad,
-                contact: self.id.as_deref().and_then(on_command_line),
+                contact: self
+                    .id
+                    .as_deref()
+                    .and_then(on_command_line)
+                    .map(|word| escaped(&word)),
             }));
             return true;
         }
@@ -140,4 +144,16 @@ fn digit(text: &[u8], most: u8) -> Option<u8> {
         [digit @ b'0'..=b'9'] => Some(digit - b'0').filter(|number| *number <= most),
         _ => None,
     }
+}
+
+/// GRUB's `linux` puts a backslash in front of these.
+fn escaped(word: &str) -> String {
+    let mut line = String::with_capacity(word.len());
+    for character in word.chars() {
+        if matches!(character, '\\' | '\'' | '"') {
+            line.push('\\');
+        }
+        line.push(character);
+    }
+    line
 }

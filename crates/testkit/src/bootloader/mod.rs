@@ -7,9 +7,10 @@
 //! the tables in `recorded/`; `tests/recorded.rs` compares.
 //!
 //! What the models leave out: a kernel that is there and does not load (a third thing that a slot
-//! can be), an environment that cannot be written at all, and, with U-Boot, variables that carry
-//! the name of one of the script's own (U-Boot's shell would take them for those) and a stored
-//! `bootcmd` that does not lead to the script.
+//! can be), an environment that cannot be written at all, and with U-Boot what its shell stumbles
+//! over: stored variables with the name of one of the script's own (`slot`, `label`, `name`, …), an
+//! id with a quote or a backslash, and a stored `bootcmd` that does not lead to the script. Of
+//! these, the tables hold some as a warning, their names beginning with `beyond the model`.
 
 mod envblk;
 mod grub;

@@ -45,6 +45,7 @@ fn grub_block(lines: impl AsRef<[u8]>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{Script, of};
+    use crate::record::notation;
     use std::collections::BTreeSet;
 
     #[test]
@@ -59,6 +60,30 @@ mod tests {
                 "{script:?}: a name is there twice"
             );
             assert_eq!(cases, of(script));
+        }
+    }
+
+    #[test]
+    fn tables_were_recorded_from_these_cases() {
+        for script in Script::ALL {
+            let text = std::fs::read_to_string(script.table()).unwrap();
+            let table: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let recorded = table["cases"].as_array().unwrap();
+            let cases = of(script);
+            let again = format!("cargo xtask record-bootloaders --board {}", script.board());
+            assert_eq!(recorded.len(), cases.len(), "record again: {again}");
+            for (recorded, case) in recorded.iter().zip(&cases) {
+                let copies = case.copies.iter();
+                let before: serde_json::Value = copies
+                    .map(|copy| notation::of(copy, script == Script::Uboot))
+                    .collect();
+                assert_eq!(recorded["name"], *case.name, "record again: {again}");
+                assert_eq!(
+                    recorded["before"], before,
+                    "{}: record again: {again}",
+                    case.name
+                );
+            }
         }
     }
 
