@@ -50,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "switchback-manifest",
             "switchback-update-core",
             "switchbackd",
+            "switchback-repo",
         ],
     ),
     ("guest-init", &[]),

@@ -8,7 +8,7 @@ use switchback_boot_env::grub_pair::{self, Pair, Successor};
 use switchback_boot_env::{Copy, Vars};
 
 use super::grub::{block_error, missing, place_errors, read_file};
-use super::{Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, write_copy};
+use super::{Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, settle_copy, write_copy};
 
 /// A lock that is held, if there was something to lock.
 type Guard = Option<Box<dyn std::fmt::Debug>>;
@@ -160,6 +160,7 @@ impl Backend for GrubPair {
             return Ok(Applied::AlreadySo);
         }
         let next = self.successor(&found.pair)?;
+        settle_copy(files, self.path(found.pair.current()))?;
         write_copy(files, self.path(next.copy), 0, &next.block)?;
         Ok(Applied::Changed)
     }
@@ -206,6 +207,7 @@ impl Backend for GrubPair {
             }
             let next = self.successor(&found.pair)?;
             let path = self.path(next.copy);
+            settle_copy(files, self.path(found.pair.current()))?;
             write_copy(files, path, 0, &next.block)?;
             files
                 .shorten(path, BLOCK_SIZE as u64)

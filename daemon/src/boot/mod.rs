@@ -5,7 +5,8 @@
 //!
 //! - A change is one write in place of one whole copy, made durable and read back. Nothing is
 //!   created, truncated or renamed: a bootloader knows a file by its blocks.
-//! - Of two copies the one that does not count is written.
+//! - Of two copies the one that does not count is written, after the one that counts was made
+//!   durable, whoever wrote it.
 //! - Without a valid copy to start from nothing is written, ever.
 //! - Other writers are kept out with the locks that they take, too.
 
@@ -220,6 +221,16 @@ impl BootControl {
             .collect();
         places.join(" and ")
     }
+}
+
+/// Makes the copy that counts durable, before the other one is written over. A bootloader's own
+/// write may still be in the disk's cache: if it were lost and the new copy were not, the numbers
+/// of the two would no longer follow each other, and the stale one could be taken for the newer.
+fn settle_copy(files: &dyn EnvFiles, path: &std::path::Path) -> Result<(), BootError> {
+    files.sync(path).map_err(|source| BootError::Write {
+        path: path.into(),
+        source,
+    })
 }
 
 /// Writes one copy in place and proves that it is there.

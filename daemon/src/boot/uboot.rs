@@ -10,7 +10,9 @@ use switchback_boot_env::uboot::{
 use switchback_boot_env::{Copy, Vars};
 
 use super::error::CorruptEnvironment;
-use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, write_copy};
+use super::{
+    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, settle_copy, write_copy,
+};
 
 /// A configuration is a few lines.
 const MOST_CONFIG: usize = 64 * 1024;
@@ -154,6 +156,10 @@ impl UbootEnvironment {
         let place = found.place(found.target());
         let path = PathBuf::from(&place.device);
         let next = found.successor()?;
+        if let FwEnvConfig::Redundant(_) = found.config {
+            let current = found.place(found.environment.current());
+            settle_copy(files, Path::new(&current.device))?;
+        }
         write_copy(files, &path, place.offset, &next.bytes)?;
         Ok(path)
     }

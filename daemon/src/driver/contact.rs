@@ -6,7 +6,7 @@
 //! For foreign scripts, a boot that did not use up a try says the same.
 
 use switchback_boot_env::contract::{self, BootView};
-use switchback_update_core::SlotBoot;
+use switchback_update_core::{SlotBoot, State};
 
 use super::Parts;
 
@@ -25,16 +25,16 @@ pub enum Contact {
 const FILE: &str = "contact";
 
 impl Contact {
-    pub(super) fn find(parts: &Parts, view: Option<&BootView>) -> Self {
+    pub(super) fn find(parts: &Parts, state: &State, view: Option<&BootView>) -> Self {
         if let Some(text) = parts.host.recall(FILE) {
             return Self::from_text(&text);
         }
-        let contact = Self::judge(parts, view);
+        let contact = Self::judge(parts, state, view);
         parts.host.keep(FILE, &contact.to_text());
         contact
     }
 
-    fn judge(parts: &Parts, view: Option<&BootView>) -> Self {
+    fn judge(parts: &Parts, state: &State, view: Option<&BootView>) -> Self {
         let files = parts.boot.files();
         let Some(view) = view else {
             return Self::Unknown;
@@ -63,8 +63,14 @@ impl Contact {
             (None, _) => {}
         }
         let tries = parts.settings.boot.tries.min(parts.boot.max_tries());
+        let written = state.slot(parts.layout.booted).good;
         match view.slot(parts.layout.booted) {
-            contract::SlotBoot::Ready { left } if left >= tries => Self::Broken(format!(
+            // More than is ever written here, or nothing was written here yet: the number is the
+            // factory's, or that of a loader that refilled what power cuts had used up.
+            contract::SlotBoot::Ready { left } if left > tries || (left == tries && !written) => {
+                Self::Unknown
+            }
+            contract::SlotBoot::Ready { left } if left == tries => Self::Broken(format!(
                 "the bootloader did not count this boot in {files}: slot {} still has {left} of \
                  {tries} tries; it reads another environment, or its script does not save",
                 parts.layout.booted

@@ -192,7 +192,7 @@ impl Driver {
                 None
             }
         };
-        let contact = Contact::find(&parts, boot_view.as_ref());
+        let contact = Contact::find(&parts, &state, boot_view.as_ref());
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let driver = Self {
             state,
