@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
-use crate::device::Bench;
+use crate::board::Bench;
 use crate::invariants;
-use crate::world::{Cut, Machine, Place, World};
+use crate::machine::{Cut, Machine, Place};
+use crate::world::World;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy)]

@@ -7,10 +7,11 @@ use switchback_types::SlotName;
 use switchback_update_core::{Outcome, Phase, State};
 use switchbackd::journal::{Journal, RecordFiles};
 
+use crate::board::Bench;
 use crate::bootloader::{self, Act};
-use crate::device::Bench;
+use crate::machine::{Cut, Machine};
 use crate::scenario::{Behaviour, Deed};
-use crate::world::{Machine, STATE, World};
+use crate::world::{STATE, World};
 
 /// Boots within which a whole good slot must be reached without any daemon's help.
 const MOST_BOOTS: u32 = 24;
@@ -100,7 +101,7 @@ pub fn settled(
 ) -> Result<(), String> {
     after_cut(bench, &{
         let mut machine = machine.clone();
-        machine.cut(crate::world::Cut::CacheLost);
+        machine.cut(Cut::CacheLost);
         machine
     })?;
     if !matches!(state.phase, Phase::Idle) {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use switchback_testkit::device::Bench;
+use switchback_testkit::board::Bench;
 use switchback_testkit::explore::{Count, Limits, explore};
 use switchback_testkit::repository::Repository;
 use switchback_testkit::scenario::{boards, scenarios};
@@ -44,6 +44,7 @@ fn no_single_power_cut_bricks_a_device_or_makes_it_lie() {
         }
         println!("{loader:?} {tries}: {total:?} {:?}", started.elapsed());
     }
+    assert!(total.cuts >= 100_000, "{total:?}");
     assert!(
         failures.is_empty(),
         "{} stories fail:\n{}",

@@ -1,0 +1,202 @@
+//! The device as it leaves the factory, and what its loader sees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchback_boot_env::contract::{BootNames, Contract, ContractKind};
+use switchback_boot_env::{grub, grub_pair, uboot};
+use switchback_types::SlotName;
+use switchbackd::settings::{
+    BootSettings, DeviceSettings, HealthSettings, RepositorySettings, RestartSettings, Settings,
+    SlotSettings,
+};
+
+use crate::bootloader::{Loader, SlotState};
+use crate::machine::{Machine, Place, Truth};
+use crate::repository::{Image, Repository, SLOT};
+use crate::scenario::Scenario;
+use crate::storage::{Disk, Names};
+use crate::world::{FW_ENV_CONFIG, STATE, UBOOT_COPY, slot_path};
+
+/// A story and the repository it is played with.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// The releases.
+    pub repository: Arc<Repository>,
+    /// The story.
+    pub scenario: Scenario,
+}
+
+impl Bench {
+    /// The tries that a trial really has.
+    #[must_use]
+    pub fn tries(&self) -> u8 {
+        self.scenario
+            .tries
+            .min(kind(self.scenario.loader).max_tries())
+    }
+
+    /// Whether the environment has only one copy without a checksum: then it is promised to
+    /// survive tears at the edge of a sector, and no others.
+    #[must_use]
+    pub fn tears_in_sectors(&self) -> bool {
+        self.scenario.loader == Loader::RaucGrub
+    }
+
+    /// The device as it leaves the factory: version 1 in slot a, nothing in slot b.
+    ///
+    /// # Errors
+    /// The defaults of the environment cannot be written.
+    pub fn factory(&self) -> Result<Machine, String> {
+        let contract = Contract::new(kind(self.scenario.loader), BootNames::default());
+        let vars = contract.defaults(self.scenario.tries);
+        let refuse = |error: &dyn std::fmt::Display| error.to_string();
+        let mut environment = BTreeMap::new();
+        match self.scenario.loader {
+            Loader::SwitchbackGrub => {
+                let blocks = grub_pair::new_pair(&vars).map_err(|error| refuse(&error))?;
+                for (path, block) in grubenv(Loader::SwitchbackGrub).into_iter().zip(blocks) {
+                    environment.insert(path, Disk::new(block.to_vec()));
+                }
+            }
+            Loader::RaucGrub => {
+                let block = grub::encode(&vars).map_err(|error| refuse(&error))?;
+                environment.insert("/boot/grubenv".into(), Disk::new(block.to_vec()));
+            }
+            Loader::RaucUboot => {
+                let mut both = Vec::new();
+                for flags in [1, 0] {
+                    let copy = uboot::encode_redundant(&vars, flags, UBOOT_COPY);
+                    both.extend(copy.map_err(|error| refuse(&error))?);
+                }
+                environment.insert("/dev/env".into(), Disk::new(both));
+            }
+        }
+        let mut slot_a = self.image(1)?.bytes.to_vec();
+        slot_a.resize(SLOT, 0);
+        Ok(Machine {
+            slots: [Disk::new(slot_a), Disk::new(vec![0; SLOT])],
+            environment,
+            names: Names::default(),
+            last: Place::None,
+            truth: Truth {
+                good: [Some(1), None],
+                published: self.scenario.published,
+                tell_failures: self.scenario.tell_failures,
+                ..Truth::default()
+            },
+        })
+    }
+
+    fn image(&self, version: u8) -> Result<&Image, String> {
+        let missing = || format!("there is no image of version {version}");
+        self.repository.image(version).ok_or_else(missing)
+    }
+
+    /// What the loader finds in both slots.
+    #[must_use]
+    pub fn slot_states(&self, machine: &Machine) -> [SlotState; 2] {
+        SlotName::ALL.map(|slot| {
+            let head = machine.slot(slot).read(0, 512);
+            let has_kernel = |image: &Image| image.bytes.get(..512) == Some(&*head);
+            match self.repository.images.iter().any(has_kernel) {
+                true => SlotState::Loads,
+                false => SlotState::Unloadable,
+            }
+        })
+    }
+
+    /// The copies of the environment, as the loader reads them.
+    #[must_use]
+    pub fn copies(&self, machine: &Machine) -> Vec<Vec<u8>> {
+        machine
+            .environment
+            .values()
+            .flat_map(|disk| {
+                let live = disk.live();
+                let size = match self.scenario.loader {
+                    Loader::RaucUboot => UBOOT_COPY,
+                    Loader::SwitchbackGrub | Loader::RaucGrub => live.len(),
+                };
+                live.chunks(size).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Where a copy of the environment is.
+    #[must_use]
+    pub fn place_of(&self, machine: &Machine, copy: usize) -> (PathBuf, usize) {
+        match self.scenario.loader {
+            Loader::RaucUboot => ("/dev/env".into(), copy * UBOOT_COPY),
+            Loader::SwitchbackGrub | Loader::RaucGrub => (
+                machine
+                    .environment
+                    .keys()
+                    .nth(copy)
+                    .cloned()
+                    .unwrap_or_default(),
+                0,
+            ),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings, String> {
+        let bad = |error: &dyn std::fmt::Display| error.to_string();
+        let name = "kiosk";
+        Ok(Settings {
+            device: DeviceSettings {
+                product: name.parse().map_err(|error| bad(&error))?,
+                compatible: "board".parse().map_err(|error| bad(&error))?,
+                channel: "stable".parse().map_err(|error| bad(&error))?,
+            },
+            repository: RepositorySettings {
+                url: "https://repository".into(),
+                ca_file: PathBuf::new(),
+                root_file: self.repository.root_file().into(),
+                poll_interval: Duration::from_secs(600),
+                stall_timeout: Duration::from_secs(30),
+            },
+            slots: SlotSettings {
+                a: slot_path(SlotName::A).display().to_string(),
+                b: slot_path(SlotName::B).display().to_string(),
+            },
+            boot: BootSettings {
+                contract: kind(self.scenario.loader),
+                bootnames: BootNames::default(),
+                grubenv: grubenv(self.scenario.loader),
+                fw_env_config: FW_ENV_CONFIG.into(),
+                tries: self.scenario.tries,
+            },
+            health: HealthSettings {
+                deadline: Duration::from_secs(60),
+                settle: Duration::from_secs(5),
+                units: Vec::new(),
+                commands: Vec::new(),
+                repository: false,
+            },
+            restart: RestartSettings {
+                automatic: true,
+                command: vec!["reboot".into()],
+            },
+            state_directory: STATE.into(),
+        })
+    }
+}
+
+const fn kind(loader: Loader) -> ContractKind {
+    match loader {
+        Loader::SwitchbackGrub => ContractKind::SwitchbackGrub,
+        Loader::RaucGrub => ContractKind::RaucGrub,
+        Loader::RaucUboot => ContractKind::RaucUboot,
+    }
+}
+
+fn grubenv(loader: Loader) -> Vec<PathBuf> {
+    match loader {
+        Loader::SwitchbackGrub => vec!["/efi/sb1.env".into(), "/efi/sb2.env".into()],
+        Loader::RaucGrub => vec!["/boot/grubenv".into()],
+        Loader::RaucUboot => Vec::new(),
+    }
+}

@@ -1,0 +1,157 @@
+//! A machine without power, and the ways in which it can lose it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use switchback_types::SlotName;
+
+use crate::storage::{Chance, Disk, Fate, Names};
+
+/// Everything that is there when the power is off, and what only the simulation knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Machine {
+    /// Slot a and slot b.
+    pub slots: [Disk; 2],
+    /// The environment's files or devices.
+    pub environment: BTreeMap<PathBuf, Disk>,
+    /// The daemon's records.
+    pub names: Names,
+    /// What changed last.
+    pub last: Place,
+    /// What really happened.
+    pub truth: Truth,
+}
+
+/// Where a change happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Nowhere yet.
+    None,
+    /// A slot.
+    Slot(SlotName),
+    /// The boot environment.
+    Environment,
+    /// The records.
+    Records,
+}
+
+/// What really happened, whatever anybody noted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Truth {
+    /// The version that was healthy in each slot since it was written last.
+    pub good: [Option<u8>; 2],
+    /// Outcomes as they were told: the action, and how it ended.
+    pub told: Vec<(String, String)>,
+    /// Starts of a kernel.
+    pub boots: u32,
+    /// Power cuts while a slot was on trial.
+    pub cuts: u8,
+    /// Deeds that were done.
+    pub deeds: usize,
+    /// The newest version that is published.
+    pub published: u8,
+    /// Polls that were answered or not.
+    pub polls: u32,
+    /// Times that an outcome still cannot be told.
+    pub tell_failures: u8,
+    /// Numbers drawn so far.
+    pub drawn: u64,
+}
+
+/// How the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// Nothing that was not synced survives.
+    CacheLost,
+    /// Everything survives.
+    CacheKept,
+    /// Of the last write so many bytes; of what was written before nothing.
+    TornLost(usize),
+    /// Of the last write so many bytes; everything before.
+    TornKept(usize),
+    /// Only the last write survives.
+    OnlyLast,
+    /// By chance, in any order.
+    Chance(u64),
+}
+
+impl Machine {
+    /// Things that are not durable.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        let disks = self.slots.iter().chain(self.environment.values());
+        disks.map(Disk::pending).sum::<usize>() + self.names.pending()
+    }
+
+    /// Bytes of the newest write, if it is not durable.
+    #[must_use]
+    pub fn newest(&self) -> usize {
+        match self.last {
+            Place::None => 0,
+            Place::Slot(slot) => self.slot(slot).newest(),
+            Place::Environment => self
+                .environment
+                .values()
+                .map(Disk::newest)
+                .max()
+                .unwrap_or(0),
+            Place::Records => self.names.newest(),
+        }
+    }
+
+    /// A slot's disk.
+    #[must_use]
+    pub const fn slot(&self, slot: SlotName) -> &Disk {
+        let [a, b] = &self.slots;
+        match slot {
+            SlotName::A => a,
+            SlotName::B => b,
+        }
+    }
+
+    pub(crate) fn slot_mut(&mut self, slot: SlotName) -> &mut Disk {
+        let [a, b] = &mut self.slots;
+        match slot {
+            SlotName::A => a,
+            SlotName::B => b,
+        }
+    }
+
+    /// The power goes.
+    pub fn cut(&mut self, cut: Cut) {
+        let mut chance = match cut {
+            Cut::Chance(seed) => Chance::new(seed),
+            _ => Chance::new(0),
+        };
+        let newest = self.newest();
+        let last = self.last;
+        let mut fate = |here: Place, is_newest: bool| match cut {
+            Cut::CacheLost => Fate::Lost,
+            Cut::CacheKept => Fate::Kept,
+            Cut::TornLost(bytes) | Cut::TornKept(bytes) if here == last && is_newest => {
+                Fate::Torn(bytes)
+            }
+            Cut::OnlyLast if here == last && is_newest => Fate::Kept,
+            Cut::TornLost(_) | Cut::OnlyLast => Fate::Lost,
+            Cut::TornKept(_) => Fate::Kept,
+            Cut::Chance(_) => match chance.below(3) {
+                0 => Fate::Lost,
+                1 => Fate::Kept,
+                _ => Fate::Torn(chance.below(newest / 512 + 2) * 512),
+            },
+        };
+        for slot in SlotName::ALL {
+            let disk = self.slot_mut(slot);
+            let pending = disk.pending();
+            disk.cut(&mut |index| fate(Place::Slot(slot), index + 1 == pending));
+        }
+        for disk in self.environment.values_mut() {
+            let pending = disk.pending();
+            disk.cut(&mut |index| fate(Place::Environment, index + 1 == pending));
+        }
+        let pending = self.names.pending();
+        self.names
+            .cut(&mut |index| fate(Place::Records, index + 1 == pending));
+        self.last = Place::None;
+    }
+}
