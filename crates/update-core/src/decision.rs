@@ -10,7 +10,8 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 use switchback_types::{ByteCount, SlotName, Timestamp, Version};
 
-use crate::state::{ImageIdentity, State};
+use crate::slot::ImageIdentity;
+use crate::state::State;
 
 /// Which question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

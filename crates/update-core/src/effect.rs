@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use switchback_types::{SlotName, Version};
 
+use crate::slot::ImageIdentity;
 use crate::state::{Attempt, Outcome, RollbackReason, State};
 
 /// What a run of the health checks decides.
@@ -21,6 +22,14 @@ pub enum HealthPurpose {
 pub enum Effect {
     /// Hash a slot of unknown content; answers [`crate::Event::Identified`].
     Identify(SlotName),
+    /// Read the slot back, beside everything else and whenever there is time; answers
+    /// `SlotChecked`, unless it could not be found out.
+    CheckSlot {
+        /// The slot.
+        slot: SlotName,
+        /// What it is thought to hold.
+        image: ImageIdentity,
+    },
     /// Make sure that the bootloader never starts this slot.
     InvalidateSlot(SlotName),
     /// Download, decode, write, sync, read back; answers `SlotVerified` or `InstallFailed`.
@@ -126,6 +135,26 @@ pub enum Notice {
         /// What happened.
         detail: String,
     },
+    /// The inactive slot does not read back as what it held.
+    SlotDamaged {
+        /// The slot.
+        slot: SlotName,
+        /// What it held.
+        version: Version,
+        /// What differs, naming the device.
+        detail: String,
+    },
+    /// The inactive slot reads back right, after it did not.
+    SlotRightAgain {
+        /// The slot.
+        slot: SlotName,
+        /// What it holds.
+        version: Version,
+    },
+    /// What differs in the damaged slot is about to be fetched and written.
+    RepairStarted(Attempt),
+    /// The damaged slot holds its image again.
+    Repaired(Attempt),
     /// A request was refused.
     Refused {
         /// Why, and the way out.

@@ -4,7 +4,8 @@ use alloc::string::String;
 
 use switchback_types::{ActionId, Digest, SlotName, Timestamp};
 
-use crate::state::{BootId, ImageIdentity, InstallFailure};
+use crate::slot::ImageIdentity;
+use crate::state::{BootId, InstallFailure};
 
 /// How the bootloader sees a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,24 @@ pub enum Event {
         /// The slot.
         slot: SlotName,
         /// What it holds.
+        image: ImageIdentity,
+    },
+    /// It is time to read the inactive slot back.
+    VerifyDue,
+    /// The inactive slot was read back, and nothing else done with it.
+    SlotChecked {
+        /// The slot.
+        slot: SlotName,
+        /// Digest of the image it was compared with.
+        sha256: Digest,
+        /// Whether it holds that image; `Err` says what differs, naming the device.
+        result: Result<(), String>,
+    },
+    /// A person wants the damaged slot made whole, and a trusted release has its image.
+    RepairRequested {
+        /// The new action.
+        action: ActionId,
+        /// The image.
         image: ImageIdentity,
     },
     /// All five answers are yes.
@@ -133,6 +152,9 @@ pub enum Event {
 pub enum EventKind {
     Started,
     Identified,
+    VerifyDue,
+    SlotChecked,
+    RepairRequested,
     Offered,
     SlotVerified,
     InstallFailed,
@@ -159,6 +181,9 @@ impl Event {
         match self {
             Self::Started(_) => EventKind::Started,
             Self::Identified { .. } => EventKind::Identified,
+            Self::VerifyDue => EventKind::VerifyDue,
+            Self::SlotChecked { .. } => EventKind::SlotChecked,
+            Self::RepairRequested { .. } => EventKind::RepairRequested,
             Self::Offered { .. } => EventKind::Offered,
             Self::SlotVerified => EventKind::SlotVerified,
             Self::InstallFailed(_) => EventKind::InstallFailed,

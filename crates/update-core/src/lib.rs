@@ -37,6 +37,7 @@ extern crate std;
 mod decision;
 mod effect;
 mod event;
+mod slot;
 mod state;
 mod step;
 #[cfg(test)]
@@ -47,8 +48,9 @@ pub use decision::{
 };
 pub use effect::{Effect, HealthPurpose, Notice, Step};
 pub use event::{BootObservation, Event, EventKind, Facts, SlotBoot};
+pub use slot::{ImageIdentity, SlotContent, SlotRecord};
 pub use state::{
-    Attempt, AttemptKind, BootId, FailedImage, HistoryEntry, Hold, ImageIdentity, InstallFailure,
-    Outcome, Phase, PhaseKind, RollbackReason, SlotContent, SlotRecord, State,
+    Attempt, AttemptKind, BootId, FailedImage, HistoryEntry, Hold, InstallFailure, Outcome, Phase,
+    PhaseKind, RollbackReason, State,
 };
-pub use step::{RollBackRefusal, roll_back_target, step};
+pub use step::{RepairRefusal, RollBackRefusal, repair_target, roll_back_target, step};

@@ -7,61 +7,12 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
 
+use crate::slot::{ImageIdentity, SlotRecord};
+
 /// Newest entries kept of the history.
 const HISTORY_LIMIT: usize = 64;
 /// Newest entries kept of the list of failed images.
 const FAILED_LIMIT: usize = 32;
-
-/// The identity of the bytes in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageIdentity {
-    /// What people call it.
-    pub version: Version,
-    /// Place in the line of releases; 0 for an image that came from the factory.
-    pub sequence: u64,
-    /// Compared with the device's floor; 0 for an image that came from the factory.
-    pub security_epoch: u32,
-    /// SHA-256 over the first `size` bytes of the slot.
-    pub sha256: Digest,
-    /// Bytes from the start of the slot that belong to the image.
-    pub size: u64,
-}
-
-/// What a slot holds, as far as is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum SlotContent {
-    /// Nobody has looked yet.
-    #[default]
-    Unknown,
-    /// A write was begun and has not been verified: nothing in it may be started.
-    Writing,
-    /// These bytes, read back and compared.
-    Holds {
-        /// The image.
-        image: ImageIdentity,
-    },
-}
-
-/// One slot as the journal knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotRecord {
-    /// What it holds.
-    pub content: SlotContent,
-    /// Whether health was proven on it since it was last written.
-    pub good: bool,
-}
-
-impl SlotRecord {
-    /// The image it holds, if that is known.
-    #[must_use]
-    pub fn image(&self) -> Option<&ImageIdentity> {
-        match &self.content {
-            SlotContent::Holds { image } => Some(image),
-            SlotContent::Unknown | SlotContent::Writing => None,
-        }
-    }
-}
 
 /// The kernel's identifier of one boot (`/proc/sys/kernel/random/boot_id`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +37,8 @@ pub enum AttemptKind {
     RollBack,
     /// The committed slot had lost its tries to power cycles and is given them back.
     Return,
+    /// The inactive slot went bad and is made whole again; nothing is armed.
+    Repair,
 }
 
 impl fmt::Display for AttemptKind {
@@ -94,6 +47,7 @@ impl fmt::Display for AttemptKind {
             Self::Update => "update",
             Self::RollBack => "rollback",
             Self::Return => "return",
+            Self::Repair => "repair",
         })
     }
 }
@@ -237,12 +191,15 @@ pub enum Outcome {
     RolledBack(RollbackReason),
     /// It was never started.
     Failed(InstallFailure),
+    /// The damaged slot holds its image again, whole; nothing was to be started.
+    Repaired,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Committed => f.write_str("committed"),
+            Self::Repaired => f.write_str("repaired"),
             Self::RolledBack(reason) => write!(f, "rolled back: {reason}"),
             Self::Failed(InstallFailure::Cancelled) => f.write_str("cancelled"),
             Self::Failed(failure) => write!(f, "failed: {failure}"),

@@ -6,18 +6,28 @@ use alloc::string::ToString;
 use switchback_types::{ActionId, SlotName};
 
 use super::{
-    Draft, flip, look_around, new_attempt, ordinary_health_failed, ordinary_health_passed, refuse,
-    write,
+    Draft, check, flip, look_around, new_attempt, ordinary_health_failed, ordinary_health_passed,
+    refuse, write,
 };
 use crate::effect::Notice;
 use crate::event::{Event, Facts};
-use crate::state::{AttemptKind, Hold, ImageIdentity, SlotContent, State};
+use crate::slot::{ImageIdentity, SlotContent};
+use crate::state::{AttemptKind, Hold, State};
 
 pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
     match event {
-        Event::Started(_) => look_around(draft, facts),
+        Event::Started(observation) => {
+            check::keep_out(look_around(draft, facts), observation, facts)
+        }
         Event::HealthPassed => healthy(draft, facts),
         Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),
+        Event::VerifyDue => check::due(draft, facts),
+        Event::SlotChecked {
+            slot,
+            sha256,
+            result,
+        } => check::checked(draft, *slot, sha256, result, facts),
+        Event::RepairRequested { action, image } => check::repair(draft, action, image, facts),
         Event::Offered { action, image } => offered(draft, action, image, facts),
         Event::RollBackRequested { action, reason } => roll_back(draft, action, reason, facts),
         Event::BootWriteFailed { detail } => draft.say(Notice::BootWriteFailed {
@@ -120,6 +130,17 @@ pub enum RollBackRefusal {
         /// The inactive slot.
         slot: SlotName,
     },
+    /// What was there went bad.
+    #[error(
+        "slot {slot} held version {version} and is damaged: `switchback repair` fetches again only \
+         what is wrong, then roll back"
+    )]
+    Damaged {
+        /// The inactive slot.
+        slot: SlotName,
+        /// What it held.
+        version: switchback_types::Version,
+    },
     /// Below the floor.
     #[error(
         "slot {slot} holds version {version} with security epoch {epoch}, below this device's \
@@ -153,6 +174,12 @@ pub fn roll_back_target(state: &State, booted: SlotName) -> Result<ImageIdentity
     let slot = booted.other();
     let image = match &state.slot(slot).content {
         SlotContent::Holds { image } => image.clone(),
+        SlotContent::Damaged { image } => {
+            return Err(RollBackRefusal::Damaged {
+                slot,
+                version: image.version.clone(),
+            });
+        }
         SlotContent::Unknown | SlotContent::Writing => {
             return Err(RollBackRefusal::NothingThere { slot });
         }

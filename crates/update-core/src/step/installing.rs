@@ -3,11 +3,13 @@
 use alloc::string::ToString;
 
 use super::{
-    Draft, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle, write,
+    Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle,
+    write,
 };
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
-use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase, SlotContent};
+use crate::slot::SlotContent;
+use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase};
 
 pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Facts) -> Draft {
     match event {
@@ -20,15 +22,27 @@ pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Fa
                 .say(Notice::InstallInterrupted(attempt));
             look_around(draft, facts).then(Effect::Poll)
         }
+        // The slot is still noted as damaged; the person who wanted it repaired asks again.
+        Event::Started(observation) if attempt.kind == AttemptKind::Repair => {
+            let draft = draft
+                .to(Phase::Idle)
+                .say(Notice::InstallInterrupted(attempt));
+            check::keep_out(look_around(draft, facts), observation, facts)
+        }
         // Nobody would ask again for the others: they are taken up where they stood.
         Event::Started(_) if facts.booted != attempt.target => {
             look_around(draft, facts).then(Effect::VerifySlot(attempt))
         }
         Event::Started(_) => look_around(draft.to(Phase::Idle), facts),
+        Event::SlotVerified if attempt.kind == AttemptKind::Repair => {
+            check::repaired(draft, attempt, facts)
+        }
         Event::SlotVerified => {
-            draft.state.slot_mut(attempt.target).content = SlotContent::Holds {
+            let record = draft.state.slot_mut(attempt.target);
+            record.content = SlotContent::Holds {
                 image: attempt.image.clone(),
             };
+            record.checked = Some(facts.now);
             let arm = Effect::Arm {
                 slot: attempt.target,
                 tries: attempt.tries,
@@ -58,15 +72,16 @@ pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Fa
             draft,
             "the other slot is not ready yet: the restart follows when it is".to_string(),
         ),
-        _ => draft,
+        other => check::refuse_repair(draft, other),
     }
 }
 
 fn failed(mut draft: Draft, attempt: Attempt, failure: &InstallFailure, facts: &Facts) -> Draft {
-    if let InstallFailure::SlotChanged { .. } = failure {
-        draft.state.slot_mut(attempt.target).content = SlotContent::Unknown;
-        // The image was thought to be there and is not: for an update, fetch it after all.
-        if attempt.kind == AttemptKind::Update && attempt.flip_only {
+    let mut failure = failure.clone();
+    if let InstallFailure::SlotChanged { detail } = &failure {
+        let update = attempt.kind == AttemptKind::Update;
+        // The image was thought to be there and is not: for an update, fetch what differs.
+        if update && attempt.flip_only {
             return write(
                 draft,
                 Attempt {
@@ -75,8 +90,9 @@ fn failed(mut draft: Draft, attempt: Attempt, failure: &InstallFailure, facts: &
                 },
             );
         }
-        if attempt.kind == AttemptKind::Return {
-            draft.state.primary = Some(facts.booted);
+        draft = check::damaged(draft, attempt.target, attempt.image.clone(), detail, facts);
+        if !update {
+            failure = check::refusal_to_flip(&attempt, detail);
         }
     }
     let outcome = Outcome::Failed(failure.clone());

@@ -1,5 +1,6 @@
 //! The transition table. One module per phase; here, what every phase answers alike.
 
+mod check;
 mod idle;
 mod installing;
 mod reporting;
@@ -12,10 +13,12 @@ use alloc::vec::Vec;
 
 use switchback_types::{ActionId, SlotName};
 
+pub use self::check::{RepairRefusal, repair_target};
 pub use self::idle::{RollBackRefusal, roll_back_target};
 use crate::effect::{Effect, HealthPurpose, Notice, Step};
 use crate::event::{Event, Facts};
-use crate::state::{Attempt, AttemptKind, Hold, ImageIdentity, Outcome, Phase, SlotContent, State};
+use crate::slot::{ImageIdentity, SlotContent};
+use crate::state::{Attempt, AttemptKind, Hold, Outcome, Phase, State};
 
 /// The next state, and what to do once it is durable.
 ///
@@ -230,6 +233,7 @@ fn write(mut draft: Draft, attempt: Attempt) -> Draft {
     let record = draft.state.slot_mut(attempt.target);
     record.content = SlotContent::Writing;
     record.good = false;
+    record.checked = None;
     draft
         .to(Phase::Installing {
             attempt: attempt.clone(),

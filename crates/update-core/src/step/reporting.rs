@@ -2,7 +2,7 @@
 
 use alloc::string::ToString;
 
-use super::{Draft, look_around, ordinary_health_failed, ordinary_health_passed, refuse};
+use super::{Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse};
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
 use crate::state::{Attempt, Outcome, Phase};
@@ -17,10 +17,13 @@ pub(super) fn step(
     match event {
         // Whether the report arrived before the restart is not known: it is sent again, and the
         // action's id tells the receiver that it is the same one.
-        Event::Started(_) => look_around(draft, facts).then(Effect::Report {
-            attempt: attempt.clone(),
-            outcome: outcome.clone(),
-        }),
+        Event::Started(observation) => {
+            let draft = check::keep_out(look_around(draft, facts), observation, facts);
+            draft.then(Effect::Report {
+                attempt: attempt.clone(),
+                outcome: outcome.clone(),
+            })
+        }
         Event::Reported => draft.to(Phase::Idle),
         Event::HealthPassed => ordinary_health_passed(draft, facts),
         Event::HealthFailed { detail } => ordinary_health_failed(draft, detail),
@@ -31,6 +34,6 @@ pub(super) fn step(
             draft,
             "the outcome of the last update is being reported: ask again in a moment".to_string(),
         ),
-        _ => draft,
+        other => check::refuse_repair(draft, other),
     }
 }

@@ -3,7 +3,9 @@
 use alloc::string::ToString;
 
 use super::trial::{self, Trial};
-use super::{Draft, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle};
+use super::{
+    Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle,
+};
 use crate::effect::{Effect, Notice};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
 use crate::state::{Attempt, InstallFailure, Outcome, Phase};
@@ -44,7 +46,7 @@ pub(super) fn step(draft: Draft, attempt: Attempt, event: &Event, facts: &Facts)
                 "the slot is being armed at this moment: ask again".to_string(),
             )
         }
-        _ => draft,
+        other => check::refuse_repair(draft, other),
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 
 use super::{
-    Draft, fall_back_to_booted, look_around, ordinary_health_failed, ordinary_health_passed,
+    Draft, check, fall_back_to_booted, look_around, ordinary_health_failed, ordinary_health_passed,
     refuse, settle,
 };
 use crate::effect::{Effect, HealthPurpose, Notice};
@@ -97,7 +97,7 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
             "this boot is a trial: its health decides; `switchback rollback` ends it".to_string(),
         ),
         Event::ShuttingDown => give_back(draft, trial, facts),
-        _ => draft,
+        other => check::refuse_repair(draft, other),
     }
 }
 

@@ -185,10 +185,12 @@ fn both_slots() -> State {
         a: SlotRecord {
             content: SlotContent::Holds { image: image(1) },
             good: true,
+            checked: None,
         },
         b: SlotRecord {
             content: SlotContent::Holds { image: image(2) },
             good: true,
+            checked: None,
         },
         primary: Some(SlotName::B),
         ..State::default()

@@ -1,6 +1,7 @@
 //! Behaviour of the transition table, and the table itself as a snapshot.
 
 mod behaviour;
+mod check;
 mod decision;
 mod table;
 
@@ -40,6 +41,7 @@ pub(crate) fn device() -> State {
         a: SlotRecord {
             content: SlotContent::Holds { image: image(1) },
             good: true,
+            checked: None,
         },
         primary: Some(SlotName::A),
         ..State::default()

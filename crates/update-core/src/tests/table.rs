@@ -18,6 +18,7 @@ fn phases() -> Vec<(&'static str, State, SlotName)> {
         b: SlotRecord {
             content: SlotContent::Holds { image: image(2) },
             good: false,
+            checked: None,
         },
         ..device()
     };
@@ -69,6 +70,16 @@ fn events(booted: SlotName) -> Vec<Event> {
         Event::Identified {
             slot: SlotName::A,
             image: image(1)
+        },
+        Event::VerifyDue,
+        Event::SlotChecked {
+            slot: booted.other(),
+            sha256: image(2).sha256,
+            result: Err("differs".to_string()),
+        },
+        Event::RepairRequested {
+            action: "person-2".parse().unwrap(),
+            image: image(2),
         },
         Event::Offered {
             action: "poll-2".parse().unwrap(),
