@@ -44,6 +44,8 @@ pub(crate) enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Read the other slot back; if it went bad, fetch again only what is wrong.
+    Repair,
     /// Show what was installed, when, and how it ended.
     History,
     /// Stay on what runs, until `unhold`.

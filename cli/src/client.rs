@@ -1,9 +1,10 @@
 //! One method for each verb.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use switchback_dbus_api::{JobProxy, ManagerProxy, Options, ToJson};
+use switchback_types::Timestamp;
 use zbus::{Connection, OwnedObjectPath, Variant};
 
 use crate::args::MarkState;
@@ -47,6 +48,7 @@ impl Client {
             hold: self.manager.held().await?,
             failed: self.manager.failed().await?,
             last_error: self.manager.last_error().await?,
+            now: now(),
         };
         print(json, &status.to_json(), || status.to_text());
         Ok(exit::OK)
@@ -96,6 +98,13 @@ impl Client {
             options.insert("reason", Variant::from(reason));
         }
         let job = self.manager.roll_back(options).await?;
+        let ended = self.wait(&job, !json).await?;
+        finish(json, &ended)?;
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn repair(&self, json: bool) -> Result<u8, Failure> {
+        let job = self.manager.repair(Options::new()).await?;
         let ended = self.wait(&job, !json).await?;
         finish(json, &ended)?;
         Ok(exit::OK)
@@ -162,6 +171,14 @@ impl Client {
             tokio::time::sleep(JOB_INTERVAL).await;
         }
     }
+}
+
+/// The clock's time.
+fn now() -> Timestamp {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 fn finish(json: bool, ended: &Ended) -> Result<(), Failure> {

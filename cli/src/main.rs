@@ -54,6 +54,7 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
             Verb::Check => client.check(json).await,
             Verb::Update { retry } => client.update(retry, json).await,
             Verb::Rollback { reason } => client.rollback(reason.as_deref(), json).await,
+            Verb::Repair => client.repair(json).await,
             Verb::Watch => watch::forever(&client, json).await,
             Verb::Hold { reason } => client.hold(&reason, json).await,
             Verb::Unhold => client.unhold(json).await,

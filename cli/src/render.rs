@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use switchback_dbus_api::{Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson};
-use switchback_types::ByteCount;
+use switchback_types::{ByteCount, Timestamp};
 
 /// Everything that `status` shows.
 pub(crate) struct Status {
@@ -15,6 +15,8 @@ pub(crate) struct Status {
     pub(crate) hold: Hold,
     pub(crate) failed: Vec<Failed>,
     pub(crate) last_error: String,
+    /// The time that ages are counted from.
+    pub(crate) now: Timestamp,
 }
 
 impl Status {
@@ -34,6 +36,7 @@ impl Status {
         let mut text = String::new();
         for slot in &self.slots {
             slot_lines(&mut text, slot, &self.phase, &self.progress.version);
+            check_line(&mut text, slot, self.now);
         }
         let _ = writeln!(text, "  Phase: {}{}", self.phase, progress(&self.progress));
         if self.hold.held {
@@ -66,12 +69,14 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
         (true, false) => "booted, not primary",
         (false, true) => "next boot",
         (false, false) if slot.content == "writing" => "being written",
+        (false, false) if slot.content == "damaged" => "not started; `switchback repair`",
         (false, false) if slot.content == "unknown" => "never written by this daemon",
         (false, false) if slot.boot_state == "ready" => "rollback",
         (false, false) => "not started by the bootloader",
     };
     let version = match slot.content.as_str() {
         "holds" => format!("version {}", slot.version),
+        "damaged" => format!("version {}, DAMAGED", slot.version),
         "writing" if phase == "installing" => format!("version {under_way} (incomplete)"),
         "writing" => "incomplete".into(),
         _ => "content unknown".into(),
@@ -91,6 +96,38 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
         let size = ByteCount(slot.size);
         let _ = writeln!(text, "          {size}, SHA-256 {}", slot.sha256);
     }
+}
+
+/// When the slot was last read back. The one that runs is checked as it is read, by whoever reads
+/// it, and gets no such line.
+fn check_line(text: &mut String, slot: &Slot, now: Timestamp) {
+    if slot.booted || !matches!(slot.content.as_str(), "holds" | "damaged") {
+        return;
+    }
+    let verdict = if slot.content == "damaged" {
+        "found damaged"
+    } else {
+        "checked"
+    };
+    let line = match slot.checked.parse::<Timestamp>() {
+        Ok(checked) => format!("{verdict} {}", age(now, checked)),
+        Err(_) => "not checked yet".into(),
+    };
+    let _ = writeln!(text, "          {line}");
+}
+
+/// How long ago, in the largest unit that fits.
+fn age(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.unix() - then.unix();
+    let (count, unit) = match seconds {
+        ..0 => return format!("at {then}"),
+        0..60 => return "just now".into(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86_400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural} ago")
 }
 
 fn progress(progress: &Progress) -> String {
@@ -192,6 +229,7 @@ mod tests {
             version: if booted { "2".into() } else { "1".into() },
             sha256: "ab".repeat(32),
             size: 100 << 20,
+            checked: "2026-11-25T12:00:00Z".into(),
             ..Slot::default()
         }
     }
@@ -240,8 +278,37 @@ mod tests {
                 ..Failed::default()
             }],
             last_error: String::new(),
+            now: "2026-11-28T13:00:00Z".parse().unwrap(),
         };
         insta::assert_snapshot!("status", status.to_text());
+    }
+
+    #[test]
+    fn damaged_slot_says_so_and_names_the_way_out() {
+        let damaged = Slot {
+            content: "damaged".into(),
+            boot_state: "bad".into(),
+            good: false,
+            ..slot("b", false)
+        };
+        let mut text = String::new();
+        slot_lines(&mut text, &damaged, "idle", "");
+        check_line(&mut text, &damaged, "2026-11-25T14:10:00Z".parse().unwrap());
+        insta::assert_snapshot!("damaged", text);
+    }
+
+    #[test]
+    fn ages_are_told_in_the_largest_unit() {
+        let then: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        for (seconds, text) in [
+            (5, "just now"),
+            (60, "1 minute ago"),
+            (7200, "2 hours ago"),
+            (3 * 86_400, "3 days ago"),
+            (-1, "at 2026-11-25T12:00:00Z"),
+        ] {
+            assert_eq!(age(then.plus_seconds(seconds), then), text);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `switchback.catalog` in `systemd/` explains each to a person (`journalctl -x`).
 
 use switchback_types::Version;
-use switchback_update_core::{Attempt, Notice};
+use switchback_update_core::{Attempt, AttemptKind, Notice};
 
 /// Message ids, as `journalctl MESSAGE_ID=…` and the catalog know them.
 pub mod message_id {
@@ -30,6 +30,10 @@ pub mod message_id {
     pub const UNEXPECTED_SLOT: &str = "16f5d8b27e0c49a3ad947c3e1b80f2d5";
     /// The boot environment could not be written.
     pub const BOOT_WRITE_FAILED: &str = "a45e1f7d3c9b4268bf08d6e2917c5a0d";
+    /// The inactive slot went bad.
+    pub const SLOT_DAMAGED: &str = "35e1c8a97f024d6bb0d94ea1c7f26853";
+    /// The inactive slot is whole again.
+    pub const SLOT_WHOLE: &str = "a1d7f3059c8e4b62970be45d2f81c36e";
     /// A request was refused.
     pub const REFUSED: &str = "90d7c2b5e8f1436ca61b4e0f73d9a528";
     /// The device is held.
@@ -50,6 +54,10 @@ pub fn say(notice: &Notice) {
         Notice::FlipOnly(attempt) => {
             let text = "is in the other slot already: verifying it, nothing is downloaded";
             attempt_event(id::INSTALL_STARTED, attempt, text, false);
+        }
+        Notice::InstallInterrupted(attempt) if attempt.kind == AttemptKind::Repair => {
+            let text = "was being repaired when the device restarted: `switchback repair` goes on";
+            attempt_event(id::INSTALL_INTERRUPTED, attempt, text, true);
         }
         Notice::InstallInterrupted(attempt) => {
             let text = "was being written when the device restarted: the next poll goes on";
@@ -117,6 +125,31 @@ pub fn say(notice: &Notice) {
             );
         }
         Notice::BootWriteFailed { detail } => plain(id::BOOT_WRITE_FAILED, detail, true),
+        Notice::SlotDamaged {
+            slot,
+            version,
+            detail,
+        } => plain(
+            id::SLOT_DAMAGED,
+            &format!(
+                "slot {slot} held version {version} and is damaged: {detail}; it is not started, \
+                 and `switchback repair` fetches again only what is wrong"
+            ),
+            true,
+        ),
+        Notice::SlotRightAgain { slot, version } => plain(
+            id::SLOT_WHOLE,
+            &format!("slot {slot} reads back as version {version} again"),
+            false,
+        ),
+        Notice::RepairStarted(attempt) => {
+            let text = "is being repaired: only what is wrong is fetched";
+            attempt_event(id::INSTALL_STARTED, attempt, text, false);
+        }
+        Notice::Repaired(attempt) => {
+            let text = "is whole again: written, synced, read back and verified; not armed";
+            attempt_event(id::SLOT_WHOLE, attempt, text, false);
+        }
         Notice::Refused { detail } => plain(id::REFUSED, &format!("refused: {detail}"), true),
         Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
         Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path};
+use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path, release_path};
 use switchback_tuf::{
     Answer, ErrorKind, Exchange, Freshness, Limits, Refresh, Refreshed, TrustedState, TufError,
     VerifiedTarget, Want,
 };
-use switchback_types::{TargetPath, Timestamp};
+use switchback_types::{ProductName, TargetPath, Timestamp, Version};
 
 use crate::fetch::{FetchError, Source};
 use crate::journal::{Loaded, RecordError, RecordFiles, TwoCopies};
@@ -100,21 +100,30 @@ impl From<TufError> for Failure {
 }
 
 impl Failure {
-    fn asked(self) -> Asked {
+    fn text(&self) -> String {
         match self {
-            Self::Fetch(error) => Asked::Unreachable(chain(&error)),
-            Self::Content(detail) => Asked::Untrusted(detail),
+            Self::Fetch(error) => chain(error),
+            Self::Tuf(error) => chain(error),
+            Self::Content(detail) => detail.clone(),
+            Self::Record(error) => chain(error),
+        }
+    }
+
+    fn asked(self) -> Asked {
+        let text = self.text();
+        match self {
+            Self::Content(_) => Asked::Untrusted(text),
             // Trust that cannot be remembered protects nothing: act on nothing new.
-            Self::Record(error) => Asked::Unreachable(chain(&error)),
+            Self::Fetch(_) | Self::Record(_) => Asked::Unreachable(text),
             Self::Tuf(error) => match error.kind() {
-                ErrorKind::Missing => Asked::Unreachable(chain(&error)),
-                ErrorKind::Stale => Asked::Stale(chain(&error)),
+                ErrorKind::Missing => Asked::Unreachable(text),
+                ErrorKind::Stale => Asked::Stale(text),
                 ErrorKind::Invalid
                 | ErrorKind::Untrusted
                 | ErrorKind::Rollback
                 | ErrorKind::Limit
                 | ErrorKind::State
-                | ErrorKind::Usage => Asked::Untrusted(chain(&error)),
+                | ErrorKind::Usage => Asked::Untrusted(text),
             },
         }
     }
@@ -199,12 +208,7 @@ impl Trust {
         clock: Timestamp,
         reached: &mut dyn FnMut(),
     ) -> Result<Asked, Failure> {
-        let mut refresh = Refresh::start(self.state.clone(), Limits::default(), Some(clock));
-        let driven = drive(&mut refresh, source);
-        // What was verified on the way is kept, also when a later step failed.
-        self.remember(refresh.state().clone())?;
-        driven?;
-        let mut refreshed = refresh.finish()?;
+        let mut refreshed = self.refresh(source, clock)?;
         reached();
         if let Freshness::Stale(staleness) = refreshed.freshness() {
             return Ok(Asked::Stale(format!(
@@ -254,6 +258,58 @@ impl Trust {
             channel,
             release: Box::new(release),
         })
+    }
+
+    /// Brings the metadata up to date.
+    fn refresh(&mut self, source: &dyn Source, clock: Timestamp) -> Result<Refreshed, Failure> {
+        let mut refresh = Refresh::start(self.state.clone(), Limits::default(), Some(clock));
+        let driven = drive(&mut refresh, source);
+        // What was verified on the way is kept, also when a later step failed.
+        self.remember(refresh.state().clone())?;
+        driven?;
+        Ok(refresh.finish()?)
+    }
+
+    /// The release of one version, whether or not a channel still names it: for the repair of a
+    /// slot that held it. `reached` is called as by [`Trust::ask`].
+    ///
+    /// # Errors
+    /// Says why there is none that can be trusted.
+    pub fn release(
+        &mut self,
+        source: &dyn Source,
+        product: &ProductName,
+        version: &Version,
+        clock: Timestamp,
+        reached: &mut dyn FnMut(),
+    ) -> Result<Box<TrustedRelease>, String> {
+        self.try_release(source, product, version, clock, reached)
+            .map_err(|failure| failure.text())
+    }
+
+    fn try_release(
+        &mut self,
+        source: &dyn Source,
+        product: &ProductName,
+        version: &Version,
+        clock: Timestamp,
+        reached: &mut dyn FnMut(),
+    ) -> Result<Box<TrustedRelease>, Failure> {
+        let mut refreshed = self.refresh(source, clock)?;
+        reached();
+        let url = source.url("metadata");
+        if let Freshness::Stale(staleness) = refreshed.freshness() {
+            return Err(Failure::Content(format!("{url}: {staleness}")));
+        }
+        let path = release_path(product, version);
+        let found = find(&mut refreshed, source, path.clone(), &mut Documents::new())?;
+        self.remember(refreshed.into_state())?;
+        let Some(release) = found else {
+            return Err(Failure::Content(format!("{url}: lists no {path}")));
+        };
+        TrustedRelease::from_verified(&release)
+            .map(Box::new)
+            .map_err(|error| Failure::Content(chain(&error)))
     }
 
     /// Stores the state before anything is done on its word; writes only what changed.

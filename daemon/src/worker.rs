@@ -16,10 +16,10 @@ use crate::driver::Message;
 use crate::fetch::Source;
 use crate::health::Reached;
 use crate::host::Host;
-use crate::install::{InstallProgress, Installer, Stage, identity};
+use crate::install::{Fetched, InstallProgress, Installed, Installer, Stage, identity};
 use crate::report::chain;
 use crate::settings::DeviceSettings;
-use crate::slot::{Layout, SlotError, VerifiedSlot, hash_slot, verify_slot};
+use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
 use crate::trust::{Asked, Trust};
 
 /// The progress of an install is told at most once in this time.
@@ -39,6 +39,18 @@ pub enum Job {
     Verify(Attempt),
     /// Hash a slot of unknown content.
     Identify(SlotName),
+    /// Read the inactive slot back, and do nothing else with it.
+    Check {
+        /// What it is thought to hold.
+        image: ImageIdentity,
+        /// Of its own, so that other work can push it aside.
+        cancel: Cancel,
+    },
+    /// Find the release that a damaged slot held.
+    Find {
+        /// What it held.
+        image: ImageIdentity,
+    },
 }
 
 /// What came of it.
@@ -56,9 +68,20 @@ pub enum Report {
     /// An install goes on.
     Progress(InstallProgress),
     /// The inactive slot was written or read back.
-    SlotDone(Result<VerifiedSlot, InstallFailure>),
+    SlotDone(Result<Installed, InstallFailure>),
     /// A slot was hashed.
     Identified(SlotName, ImageIdentity),
+    /// The inactive slot was looked at.
+    SlotChecked {
+        /// The slot.
+        slot: SlotName,
+        /// Digest of the image that it was compared with.
+        sha256: Digest,
+        /// Whether it holds it, if that could be found out; `Err` says what differs.
+        result: Option<Result<(), String>>,
+    },
+    /// The release for a repair was looked for; `Err` says why there is none.
+    Found(Result<Box<TrustedRelease>, String>),
 }
 
 /// Everything the thread needs.
@@ -117,6 +140,8 @@ impl Worker {
             Job::Install(release) => Some(Report::SlotDone(self.install(&release))),
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
             Job::Identify(slot) => self.identify(slot),
+            Job::Check { image, cancel } => Some(self.check(&image, &cancel)),
+            Job::Find { image } => Some(Report::Found(self.find(&image))),
         };
         if let Some(report) = report {
             // If the driver is gone the program is ending.
@@ -168,7 +193,7 @@ impl Worker {
         }
     }
 
-    fn install(&self, release: &TrustedRelease) -> Result<VerifiedSlot, InstallFailure> {
+    fn install(&self, release: &TrustedRelease) -> Result<Installed, InstallFailure> {
         let mut progress = self.progress();
         Installer {
             source: &*self.source,
@@ -179,10 +204,10 @@ impl Worker {
         .run(release, &self.layout.inactive())
     }
 
-    fn verify(&self, attempt: &Attempt) -> Result<VerifiedSlot, InstallFailure> {
+    fn verify(&self, attempt: &Attempt) -> Result<Installed, InstallFailure> {
         let mut progress = self.progress();
         let total = attempt.image.size;
-        verify_slot(
+        let slot = verify_slot(
             &self.layout.inactive(),
             &attempt.image,
             &self.cancel,
@@ -195,15 +220,57 @@ impl Worker {
                 });
             },
         )
-        .map_err(|error| match error {
-            SlotError::Cancelled => InstallFailure::Cancelled,
-            SlotError::Differs { .. } | SlotError::TooSmall { .. } => InstallFailure::SlotChanged {
-                detail: chain(&error),
-            },
-            SlotError::Open { .. } | SlotError::Io { .. } => InstallFailure::Slot {
-                detail: chain(&error),
-            },
-        })
+        .map_err(|error| {
+            let detail = chain(&error);
+            match error {
+                SlotError::Cancelled => InstallFailure::Cancelled,
+                error if is_damage(&error) => InstallFailure::SlotChanged { detail },
+                _ => InstallFailure::Slot { detail },
+            }
+        })?;
+        let fetched = Fetched::default();
+        Ok(Installed { slot, fetched })
+    }
+
+    fn check(&self, image: &ImageIdentity, cancel: &Cancel) -> Report {
+        let slot = self.layout.inactive();
+        let result = match verify_slot(&slot, image, cancel, &mut |_| {}) {
+            Ok(_) => Some(Ok(())),
+            Err(SlotError::Cancelled) => None,
+            Err(error) if is_damage(&error) => Some(Err(chain(&error))),
+            Err(error) => {
+                tracing::warn!("slot {}: not looked at: {}", slot.name(), chain(&error));
+                None
+            }
+        };
+        Report::SlotChecked {
+            slot: slot.name(),
+            sha256: image.sha256,
+            result,
+        }
+    }
+
+    /// The release that published this very image.
+    fn find(&mut self, image: &ImageIdentity) -> Result<Box<TrustedRelease>, String> {
+        let reached = self.reached.clone();
+        let clock = self.host.now();
+        let release = self.trust.release(
+            &*self.source,
+            &self.device.product,
+            &image.version,
+            clock,
+            &mut || reached.note(),
+        )?;
+        let published = identity(&release);
+        if published.sha256 != image.sha256 {
+            return Err(format!(
+                "{}: has an image with SHA-256 {}, the slot held {}",
+                release.path(),
+                published.sha256,
+                image.sha256
+            ));
+        }
+        Ok(release)
     }
 
     fn progress(&self) -> impl FnMut(InstallProgress) {
@@ -244,6 +311,15 @@ impl Worker {
                 None
             }
         }
+    }
+}
+
+/// Whether the slot itself is what is wrong. A place that cannot be read has gone bad as well:
+/// writing it again makes the device put it elsewhere.
+fn is_damage(error: &SlotError) -> bool {
+    match error {
+        SlotError::Differs { .. } | SlotError::TooSmall { .. } | SlotError::Io { .. } => true,
+        SlotError::Open { .. } | SlotError::Cancelled => false,
     }
 }
 

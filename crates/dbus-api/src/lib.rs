@@ -37,6 +37,8 @@ pub trait Manager {
     fn install(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
     /// Goes back to what the other slot holds, and stays there.
     fn roll_back(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Makes the inactive slot whole, if it went bad.
+    fn repair(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
     /// Calls off what is under way.
     fn cancel(&self, options: Options<'_>) -> zbus::Result<()>;
     /// Stays on what runs, until released.
@@ -93,7 +95,7 @@ pub trait Manager {
     default_service = "org.switchback.Update1"
 )]
 pub trait Job {
-    /// `check`, `install` or `rollback`.
+    /// `check`, `install`, `rollback` or `repair`.
     #[zbus(property)]
     fn kind(&self) -> zbus::Result<String>;
     /// `running`, `done` or `failed`.

@@ -84,14 +84,16 @@ dictionary! {
         tries_left: u32,
         /// Whether health was proven on it since it was written.
         good: bool,
-        /// `unknown`, `writing` or `holds`.
+        /// `unknown`, `writing`, `holds` or `damaged`.
         content: String,
-        /// Version of what it holds; empty when unknown.
+        /// Version of what it holds, or held before it was damaged; empty when unknown.
         version: String,
-        /// SHA-256 of what it holds; empty when unknown.
+        /// SHA-256 of what it holds or should hold; empty when unknown.
         sha256: String,
-        /// Bytes of what it holds.
+        /// Bytes of what it holds or should hold.
         size: u64,
+        /// When it was last read back and compared (RFC 3339); empty if never.
+        checked: String,
     }
 }
 
@@ -156,7 +158,7 @@ dictionary! {
     HistoryEntry {
         /// The action.
         action: String,
-        /// `update`, `rollback` or `return`.
+        /// `update`, `rollback`, `return` or `repair`.
         kind: String,
         /// Version before; empty when unknown.
         from: String,
@@ -172,7 +174,7 @@ dictionary! {
         started: String,
         /// When it ended (RFC 3339).
         ended: String,
-        /// `committed`, `rolled-back`, `failed` or `cancelled`.
+        /// `committed`, `repaired`, `rolled-back`, `failed` or `cancelled`.
         outcome: String,
         /// How it ended, in words.
         detail: String,

@@ -15,6 +15,8 @@ pub(super) enum MethodError {
     NothingToDo(String),
     /// The other slot holds nothing to go back to.
     NothingToRollBackTo(String),
+    /// The other slot holds nothing that could be repaired.
+    NothingToRepair(String),
     /// The boot environment cannot be written, or is not the bootloader's.
     BootEnvironment(String),
     /// An option is not known.
@@ -30,6 +32,7 @@ impl From<Refused> for MethodError {
             "Busy" => Self::Busy(message),
             "NothingToDo" => Self::NothingToDo(message),
             "NothingToRollBackTo" => Self::NothingToRollBackTo(message),
+            "NothingToRepair" => Self::NothingToRepair(message),
             "BootEnvironment" => Self::BootEnvironment(message),
             _ => Self::Failed(message),
         }

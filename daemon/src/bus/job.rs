@@ -25,7 +25,7 @@ impl Job {
 /// One piece of long work. It stays to be looked at for a while after its end.
 #[interface(name = "org.switchback.Update1.Job")]
 impl Job {
-    /// `check`, `install` or `rollback`.
+    /// `check`, `install`, `rollback` or `repair`.
     #[zbus(property(emits_changed_signal = "const"))]
     fn kind(&self) -> String {
         self.kind.into()

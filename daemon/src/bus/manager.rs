@@ -141,6 +141,17 @@ impl Manager {
         .await
     }
 
+    /// Makes the inactive slot whole: looks for damage, and fetches again only what is wrong. The
+    /// slot is not armed. The job ends when the slot holds its image again, or is found whole.
+    async fn repair(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        options: Options,
+    ) -> Result<OwnedObjectPath, MethodError> {
+        Taken(options).finish()?;
+        self.job(connection, "repair", Command::Repair).await
+    }
+
     /// Calls off what is under way.
     async fn cancel(&self, options: Options) -> Result<(), MethodError> {
         Taken(options).finish()?;

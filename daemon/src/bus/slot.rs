@@ -72,7 +72,7 @@ impl Slot {
     }
 
     /// Everything about it: `name`, `device`, `bootname`, `booted`, `primary`, `boot-state`,
-    /// `tries-left`, `good`, `content`, `version`, `sha256`, `size`.
+    /// `tries-left`, `good`, `content`, `version`, `sha256`, `size`, `checked`.
     #[zbus(property)]
     fn details(&self) -> api::Slot {
         self.view()

@@ -41,6 +41,10 @@ impl Driver {
                 DONE
             }
             Effect::Identify(slot) => self.work(Job::Identify(slot)),
+            Effect::CheckSlot { image, .. } => {
+                let cancel = self.checks.begin();
+                self.work(Job::Check { image, cancel })
+            }
             Effect::InvalidateSlot(slot) => self.boot_write(BootChange::Invalidate(slot), None),
             Effect::WriteSlot(attempt) => match self.offered.clone() {
                 Some(release) if release.image.sha256 == attempt.image.sha256 => {
@@ -102,12 +106,24 @@ impl Driver {
             Notice::TrialFailed { attempt, reason } | Notice::RolledBack { attempt, reason } => {
                 self.last_error = format!("version {}: {reason}", attempt.image.version);
             }
-            Notice::Committed(_) => self.last_error.clear(),
+            Notice::SlotDamaged {
+                slot,
+                version,
+                detail,
+            } => {
+                self.last_error = format!(
+                    "slot {slot} held version {version} and is damaged: {detail}; `switchback \
+                     repair` fetches again only what is wrong"
+                );
+            }
+            Notice::Committed(_) | Notice::Repaired(_) | Notice::SlotRightAgain { .. } => {
+                self.last_error.clear();
+            }
             _ => {}
         }
     }
 
-    fn work(&mut self, job: Job) -> Ran {
+    pub(super) fn work(&mut self, job: Job) -> Ran {
         // The worker ends only with the program.
         let _ = self.parts.worker.send(job);
         DONE
@@ -115,6 +131,7 @@ impl Driver {
 
     fn slot_work(&mut self, job: Job) -> Ran {
         self.working = true;
+        self.checks.push_aside();
         self.verified = None;
         self.parts.cancel.reset();
         self.work(job)

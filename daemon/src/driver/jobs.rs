@@ -1,7 +1,9 @@
 //! Who waits for what: each job ends exactly once.
 
-use switchback_update_core::{Decision, Outcome, Phase, State};
+use switchback_update_core::{AttemptKind, Decision, Outcome, Phase, State};
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::install::Fetched;
 
 /// Number of a job, as in its object path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +18,8 @@ pub enum JobKind {
     Install,
     /// Goes back to the other slot.
     RollBack,
+    /// Makes the inactive slot whole.
+    Repair,
 }
 
 /// A job ended.
@@ -51,7 +55,7 @@ impl Jobs {
             |kind| match kind {
                 JobKind::Check => true,
                 JobKind::Install => !go,
-                JobKind::RollBack => false,
+                JobKind::RollBack | JobKind::Repair => false,
             },
             |kind| {
                 let fine = kind == JobKind::Check || up_to_date;
@@ -61,8 +65,30 @@ impl Jobs {
         );
     }
 
-    /// The phase is another one than before.
-    pub(super) fn phase_changed(&mut self, state: &State, ends: &UnboundedSender<JobEnd>) {
+    /// A repair is over, or did not begin.
+    pub(super) fn repair_ended(
+        &mut self,
+        result: Result<String, String>,
+        ends: &UnboundedSender<JobEnd>,
+    ) {
+        let (result, message) = match result {
+            Ok(message) => ("done", message),
+            Err(message) => ("failed", message),
+        };
+        self.end_where(
+            |kind| kind == JobKind::Repair,
+            |_| (result, message.clone()),
+            ends,
+        );
+    }
+
+    /// The phase is another one than before. `fetched` is what the last write took.
+    pub(super) fn phase_changed(
+        &mut self,
+        state: &State,
+        fetched: Fetched,
+        ends: &UnboundedSender<JobEnd>,
+    ) {
         let (result, message) = match &state.phase {
             Phase::OnTrial {
                 attempt,
@@ -82,14 +108,32 @@ impl Jobs {
                 "failed",
                 format!("version {}: {failure}", attempt.image.version),
             ),
+            Phase::Reporting {
+                attempt,
+                outcome: Outcome::Repaired,
+            } => (
+                "done",
+                format!(
+                    "slot {} holds version {} again: {} of {} segments fetched",
+                    attempt.target, attempt.image.version, fetched.segments, fetched.of
+                ),
+            ),
             Phase::OnTrial { .. }
             | Phase::Reporting { .. }
             | Phase::Idle
             | Phase::Installing { .. }
             | Phase::Staged { .. } => return,
         };
+        let repair = state
+            .phase
+            .attempt()
+            .is_some_and(|attempt| attempt.kind == AttemptKind::Repair);
         self.end_where(
-            |kind| kind != JobKind::Check,
+            |kind| match kind {
+                JobKind::Check => false,
+                JobKind::Install | JobKind::RollBack => !repair,
+                JobKind::Repair => repair,
+            },
             |_| (result, message.clone()),
             ends,
         );

@@ -1,6 +1,7 @@
 //! The driver: takes one message after another from one queue, lets the state machine decide,
 //! makes the decision durable, and only then acts. It decides nothing itself.
 
+mod check;
 mod contact;
 mod effects;
 mod jobs;
@@ -76,6 +77,8 @@ pub enum Command {
         /// For the hold.
         reason: String,
     },
+    /// Make the inactive slot whole, if it went bad.
+    Repair(JobId),
     /// Call off what is under way.
     Cancel,
     /// Stay on what runs.
@@ -161,6 +164,7 @@ pub struct Driver {
     progress: Option<InstallProgress>,
     last_error: String,
     jobs: jobs::Jobs,
+    checks: check::Checks,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -207,6 +211,7 @@ impl Driver {
             progress: None,
             last_error,
             jobs: jobs::Jobs::default(),
+            checks: check::Checks::new(&parts),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -270,7 +275,7 @@ impl Driver {
     pub fn due(&self) -> Option<Duration> {
         let told = self.untold.as_ref().map(|(due, _)| *due);
         let poll = (!self.polling).then_some(self.next_poll);
-        told.into_iter().chain(poll).min()
+        told.into_iter().chain(poll).chain(self.check_due()).min()
     }
 
     /// Does what is due.
@@ -287,6 +292,9 @@ impl Driver {
         }
         if !self.polling && self.next_poll <= now {
             self.poll();
+        }
+        if self.check_due().is_some_and(|due| due <= now) {
+            self.event(Event::VerifyDue)?;
         }
         Ok(())
     }
@@ -334,10 +342,11 @@ impl Driver {
                 self.progress = Some(progress);
                 Ok(())
             }
-            Report::SlotDone(Ok(verified)) => {
+            Report::SlotDone(Ok(installed)) => {
                 self.working = false;
                 self.progress = None;
-                self.verified = Some(verified);
+                self.checks.fetched(installed.fetched);
+                self.verified = Some(installed.slot);
                 self.event(Event::SlotVerified)
             }
             Report::SlotDone(Err(failure)) => {
@@ -348,6 +357,12 @@ impl Driver {
                 self.event(Event::InstallFailed(failure))
             }
             Report::Identified(slot, image) => self.event(Event::Identified { slot, image }),
+            Report::SlotChecked {
+                slot,
+                sha256,
+                result,
+            } => self.slot_checked(slot, sha256, result),
+            Report::Found(found) => self.found(found),
         }
     }
 
@@ -386,7 +401,9 @@ impl Driver {
             }
             let before = std::mem::replace(&mut self.state, step.next);
             if before.phase != self.state.phase {
-                self.jobs.phase_changed(&self.state, &self.parts.job_ends);
+                let fetched = self.checks.last_fetched();
+                self.jobs
+                    .phase_changed(&self.state, fetched, &self.parts.job_ends);
             }
             for effect in step.effects {
                 let outcome = self.run_effect(effect);

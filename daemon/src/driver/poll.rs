@@ -90,7 +90,7 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self) {
-        if self.polling || self.working {
+        if self.polling || self.working || self.checks.is_running() {
             // Asked again when the work is done.
             self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
             return;
@@ -183,7 +183,7 @@ impl Driver {
     }
 
     /// Whether the boot environment can be written, and is the one that the bootloader reads.
-    fn boot_environment(&self) -> Result<(), String> {
+    pub(super) fn boot_environment(&self) -> Result<(), String> {
         if let Contact::Broken(why) = &self.contact {
             return Err(why.clone());
         }
@@ -234,6 +234,7 @@ impl Driver {
                 self.poll_now();
             }
             Command::RollBack { job, reason } => return self.roll_back(job, reason),
+            Command::Repair(job) => return self.repair(job),
             Command::Cancel => {
                 if matches!(self.state.phase, Phase::Idle | Phase::Reporting { .. }) {
                     return Ok(refuse(
@@ -265,7 +266,7 @@ impl Driver {
     }
 
     /// Whether another update is under way.
-    fn busy(&self) -> Option<Refused> {
+    pub(super) fn busy(&self) -> Option<Refused> {
         let attempt = self.state.phase.attempt()?;
         let message = format!(
             "version {} is {}: wait for it, or `switchback cancel`",
@@ -279,6 +280,7 @@ impl Driver {
     }
 
     fn poll_now(&mut self) {
+        self.checks.push_aside();
         self.next_poll = self.parts.host.uptime();
         self.poll();
     }
@@ -348,7 +350,7 @@ impl Driver {
     }
 }
 
-fn refuse(name: &'static str, message: &str) -> Result<(), Refused> {
+pub(super) fn refuse(name: &'static str, message: &str) -> Result<(), Refused> {
     Err(Refused {
         name,
         message: message.into(),
@@ -396,7 +398,7 @@ fn compatible(listed: &[Compatible], device: &Compatible) -> Result<String, Stri
 }
 
 /// Moves a pause by up to a tenth of it, so that a fleet switched on together spreads out.
-fn jitter(pause: Duration, random: [u8; 2]) -> Duration {
+pub(super) fn jitter(pause: Duration, random: [u8; 2]) -> Duration {
     let part = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
     pause.mul_f64(0.9 + part * 0.2)
 }

@@ -140,7 +140,7 @@ fn slot_view(driver: &Driver, slot: SlotName) -> api::Slot {
         Some(contract::SlotBoot::Missing) => ("missing", 0),
         None => ("unreadable", 0),
     };
-    let image = record.image();
+    let image = record.verified_image();
     api::Slot {
         name: slot.to_string(),
         device: layout.slot(slot).path.display().to_string(),
@@ -154,6 +154,7 @@ fn slot_view(driver: &Driver, slot: SlotName) -> api::Slot {
             SlotContent::Unknown => "unknown",
             SlotContent::Writing => "writing",
             SlotContent::Holds { .. } => "holds",
+            SlotContent::Damaged { .. } => "damaged",
         }
         .into(),
         version: image
@@ -163,6 +164,10 @@ fn slot_view(driver: &Driver, slot: SlotName) -> api::Slot {
             .map(|image| image.sha256.to_string())
             .unwrap_or_default(),
         size: image.map_or(0, |image| image.size),
+        checked: record
+            .checked
+            .map(|checked| checked.to_string())
+            .unwrap_or_default(),
     }
 }
 
@@ -222,6 +227,7 @@ fn history_view(entry: &switchback_update_core::HistoryEntry) -> api::HistoryEnt
         ended: entry.ended.to_string(),
         outcome: match &entry.outcome {
             Outcome::Committed => "committed",
+            Outcome::Repaired => "repaired",
             Outcome::RolledBack(_) => "rolled-back",
             Outcome::Failed(InstallFailure::Cancelled) => "cancelled",
             Outcome::Failed(_) => "failed",

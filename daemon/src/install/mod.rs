@@ -1,9 +1,10 @@
 //! One streaming pass: network → decode → inactive slot. Nothing is staged anywhere else.
 //!
 //! Each frame of the pack decodes to one segment of the image; a segment is written only when
-//! its digest is in the signed list. Memory is one frame and one segment, whatever the image's
-//! size. A break in the network is waited out and taken up again at the frame where it happened;
-//! a restart finds in the slot itself how far it came.
+//! its digest is in the signed list, and fetched only when the slot does not hold it already. So a
+//! restart finds in the slot itself how far it came, and the repair of a slot that went bad in
+//! places fetches those places alone. Memory is one frame and one segment, whatever the image's
+//! size. A break in the network is waited out and taken up again at the frame where it happened.
 
 use std::io::Read;
 use std::time::Duration;
@@ -37,6 +38,26 @@ pub struct InstallProgress {
     pub total: u64,
     /// Bytes received from the network so far.
     pub received: u64,
+}
+
+/// What had to be fetched for an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Segments fetched and written.
+    pub segments: u64,
+    /// Segments of the image.
+    pub of: u64,
+    /// Bytes of the pack received, those between two wanted frames included.
+    pub bytes: u64,
+}
+
+/// An image that was written and proven.
+#[derive(Debug)]
+pub struct Installed {
+    /// The proof.
+    pub slot: VerifiedSlot,
+    /// What it took.
+    pub fetched: Fetched,
 }
 
 /// What is being done.
@@ -98,7 +119,7 @@ impl Installer<'_> {
         &mut self,
         release: &TrustedRelease,
         slot: &InactiveSlot,
-    ) -> Result<VerifiedSlot, InstallFailure> {
+    ) -> Result<Installed, InstallFailure> {
         let document = release.document();
         let segments = self.blob(&document.image.segments)?;
         let segments = SegmentList::parse(&segments, &document.image)
@@ -110,24 +131,29 @@ impl Installer<'_> {
         let segment_size = usize::try_from(document.image.segment_size).unwrap_or(usize::MAX);
         let mut writer =
             SlotWriter::open(slot, document.image.size, segment_size).map_err(slot_failure)?;
-        writer
-            .skip_present(|index| segments.get(index).copied(), self.cancel)
-            .map_err(slot_failure)?;
-        let received = self.write(document, &segments, &frames, &mut writer)?;
+        let mut fetched = Fetched {
+            of: document
+                .image
+                .size
+                .div_ceil(u64::from(document.image.segment_size.max(1))),
+            ..Fetched::default()
+        };
+        self.write(document, &segments, &frames, &mut writer, &mut fetched)?;
 
         let total = document.image.size;
         let synced = writer.sync().map_err(slot_failure)?;
         let progress = &mut self.progress;
-        synced
+        let slot = synced
             .verify(&identity(document), self.cancel, &mut |done| {
                 progress(InstallProgress {
                     stage: Stage::Verifying,
                     done,
                     total,
-                    received,
+                    received: fetched.bytes,
                 });
             })
-            .map_err(slot_failure)
+            .map_err(slot_failure)?;
+        Ok(Installed { slot, fetched })
     }
 
     /// A small blob, whole, compared with its digest.
@@ -154,19 +180,25 @@ impl Installer<'_> {
         InstallFailure::Content { detail }
     }
 
-    /// Every segment that is still missing; gives the bytes received for them.
+    /// Every segment that the slot does not hold.
     fn write(
         &mut self,
         release: &Release,
         segments: &SegmentList,
         frames: &FrameTable,
         writer: &mut SlotWriter,
-    ) -> Result<u64, InstallFailure> {
+        fetched: &mut Fetched,
+    ) -> Result<(), InstallFailure> {
         let path = release.full.blob.path();
         let mut decoder = Decoder::new()?;
-        let mut received = 0;
         let mut breaks = 0;
-        while let Some((first, _)) = writer.next() {
+        loop {
+            writer
+                .skip_present(|index| segments.get(index).copied(), self.cancel)
+                .map_err(slot_failure)?;
+            let Some((first, _)) = writer.next() else {
+                return Ok(());
+            };
             let Some((offset, _)) = frames.range(first) else {
                 let detail = format!("{path}: has no frame for segment {first}");
                 return Err(InstallFailure::Content { detail });
@@ -174,18 +206,20 @@ impl Installer<'_> {
             let broke = match self.source.stream(&path, offset) {
                 Err(error) => error,
                 Ok(mut stream) => {
+                    let before = fetched.segments;
                     let mut pass = Pass {
                         segments,
                         frames,
                         decoder: &mut decoder,
                         stream: &mut *stream,
+                        at: offset,
                         url: self.source.url(&path),
                         total: release.image.size,
-                        received: &mut received,
+                        skip: u64::from(release.image.segment_size),
+                        fetched: &mut *fetched,
                     };
-                    let before = writer.next();
                     let ended = pass.run(writer, self.cancel, &mut *self.progress);
-                    if writer.next() != before {
+                    if fetched.segments != before {
                         breaks = 0;
                     }
                     match ended {
@@ -197,7 +231,6 @@ impl Installer<'_> {
             };
             self.after_break(&mut breaks, &broke)?;
         }
-        Ok(received)
     }
 
     /// Waits before the next try, or gives up.
@@ -251,29 +284,39 @@ struct Pass<'a> {
     frames: &'a FrameTable,
     decoder: &'a mut Decoder,
     stream: &'a mut dyn Read,
+    /// Where in the pack the stream stands.
+    at: u64,
     url: String,
     total: u64,
-    received: &'a mut u64,
+    /// So many unwanted bytes, at most, are read over; for more, a new connection is cheaper.
+    skip: u64,
+    fetched: &'a mut Fetched,
 }
 
 impl Pass<'_> {
+    /// Goes on until the image ends, or the next frame that is wanted is too far away.
     fn run(
         &mut self,
         writer: &mut SlotWriter,
         cancel: &Cancel,
         progress: &mut dyn FnMut(InstallProgress),
     ) -> Result<(), Ended> {
-        let mut done = writer.written();
-        while let Some((index, length)) = writer.next() {
+        while let Some((index, _)) = writer.next() {
             cancel
                 .check()
                 .map_err(|error| Ended::Failed(slot_failure(error)))?;
-            let (Some((_, frame)), Some(wanted)) =
+            let (Some((offset, frame)), Some(wanted)) =
                 (self.frames.range(index), self.segments.get(index))
             else {
                 let detail = format!("{}: has no frame for segment {index}", self.url);
                 return Err(Ended::Failed(InstallFailure::Content { detail }));
             };
+            let gap = offset.saturating_sub(self.at);
+            if gap > self.skip {
+                return Ok(());
+            }
+            // At most one segment's size, which is 32 bits.
+            self.receive(u32::try_from(gap).unwrap_or(u32::MAX))?;
             self.receive(frame)?;
             let wrong = |what: &str| {
                 let detail = format!("{}: frame {index} {what}", self.url);
@@ -290,20 +333,24 @@ impl Pass<'_> {
             writer
                 .write()
                 .map_err(|error| Ended::Failed(slot_failure(error)))?;
-            done += u64::try_from(length).unwrap_or(0);
+            self.fetched.segments += 1;
             progress(InstallProgress {
                 stage: Stage::Writing,
-                done,
+                done: writer.written(),
                 total: self.total,
-                received: *self.received,
+                received: self.fetched.bytes,
             });
+            writer
+                .skip_present(|index| self.segments.get(index).copied(), cancel)
+                .map_err(|error| Ended::Failed(slot_failure(error)))?;
         }
         Ok(())
     }
 
+    /// The next bytes of the pack, into the decoder's input.
     fn receive(&mut self, length: u32) -> Result<(), Ended> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let buffer = self.decoder.input(length);
+        let count = usize::try_from(length).unwrap_or(usize::MAX);
+        let buffer = self.decoder.input(count);
         self.stream.read_exact(buffer).map_err(|error| {
             let detail = match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => {
@@ -316,7 +363,8 @@ impl Pass<'_> {
                 detail,
             })
         })?;
-        *self.received += u64::try_from(length).unwrap_or(0);
+        self.at += u64::from(length);
+        self.fetched.bytes += u64::from(length);
         Ok(())
     }
 }

@@ -70,6 +70,18 @@ fn picture(length: usize) -> Vec<u8> {
     (0..length).map(|at| ((at / 7) ^ (at >> 9)) as u8).collect()
 }
 
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 /// Publishes an image; gives the repository and the release.
 fn publish(image: &[u8]) -> (Memory, Release) {
     let mut memory = Memory::default();
@@ -117,7 +129,7 @@ fn install(
     memory: &Memory,
     release: &Release,
     before: &[u8],
-) -> (Result<(), InstallFailure>, Vec<u8>, Vec<Duration>) {
+) -> (Result<Fetched, InstallFailure>, Vec<u8>, Vec<Duration>) {
     let (file, slot) = testing::slot(SlotName::B, before, 1 << 20);
     let pauses = RefCell::new(Vec::new());
     let result = Installer {
@@ -128,7 +140,11 @@ fn install(
     }
     .run(&TrustedRelease::for_tests(release.clone()), &slot);
     let bytes = std::fs::read(file.path()).unwrap();
-    (result.map(drop), bytes, pauses.into_inner())
+    (
+        result.map(|installed| installed.fetched),
+        bytes,
+        pauses.into_inner(),
+    )
 }
 
 #[test]
@@ -171,27 +187,87 @@ fn server_that_always_breaks_is_given_up_on() {
     assert_eq!(memory.streams.lock().unwrap().len(), 5);
 }
 
-#[test]
-fn what_the_slot_already_holds_is_not_fetched_again() {
-    let image = picture(10 * SEGMENT);
+/// Which segments of an image of `count` are fetched when those in `wrong` differ, and the first
+/// frame of each connection.
+fn fetched(count: usize, wrong: &[usize]) -> (Fetched, Vec<u64>) {
+    let image = noise(count * SEGMENT);
     let (memory, release) = publish(&image);
     let mut before = image.clone();
-    before[6 * SEGMENT + 1] ^= 1;
+    for index in wrong {
+        before[index * SEGMENT + 1] ^= 1;
+    }
     let (result, slot, _) = install(&memory, &release, &before);
-    result.unwrap();
     assert_eq!(&slot[..image.len()], image);
-    let streams = memory.streams.lock().unwrap();
     let frames = FrameTable::parse(
         &memory.files[&release.full.frames.path()],
         &release.image,
         &release.full,
     )
     .unwrap();
-    assert_eq!(
-        streams[0].1,
-        frames.range(6).unwrap().0,
-        "from the seventh segment on"
-    );
+    let streams = memory.streams.lock().unwrap();
+    let starts = streams.iter().map(|(_, offset)| {
+        (0..count as u64)
+            .find(|index| frames.range(*index).unwrap().0 == *offset)
+            .unwrap()
+    });
+    (result.unwrap(), starts.collect())
+}
+
+#[test]
+fn only_the_segments_that_differ_are_fetched() {
+    for (wrong, streams) in [
+        (&[][..], &[][..]),
+        (&[6], &[6]),
+        // Neighbours come over one connection; what is far apart does not.
+        (&[2, 3], &[2]),
+        (&[0, 9], &[0, 9]),
+        (&[1, 5, 6, 12], &[1, 5, 12]),
+    ] {
+        let (fetched, starts) = fetched(14, wrong);
+        assert_eq!(fetched.segments, wrong.len() as u64, "{wrong:?}");
+        assert_eq!(fetched.of, 14);
+        assert_eq!(starts, streams, "{wrong:?}");
+        let most = (wrong.len() * (SEGMENT + 1024)) as u64;
+        assert!(fetched.bytes <= most, "{wrong:?}: {fetched:?}");
+    }
+}
+
+#[test]
+fn small_gap_is_read_over_and_not_written() {
+    // Frames of this picture are far smaller than a segment: both come over one connection.
+    let image = picture(10 * SEGMENT);
+    let (memory, release) = publish(&image);
+    let mut before = image.clone();
+    before[2 * SEGMENT] ^= 1;
+    before[7 * SEGMENT] ^= 1;
+    let (result, slot, _) = install(&memory, &release, &before);
+    assert_eq!(result.unwrap().segments, 2);
+    assert_eq!(&slot[..image.len()], image);
+    assert_eq!(memory.streams.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn connection_that_breaks_in_a_gap_is_taken_up_at_the_next_wanted_frame() {
+    let image = picture(10 * SEGMENT);
+    let (memory, release) = publish(&image);
+    let mut before = image.clone();
+    before[2 * SEGMENT] ^= 1;
+    before[7 * SEGMENT] ^= 1;
+    let frames = &memory.files[&release.full.frames.path()];
+    let frames = FrameTable::parse(frames, &release.image, &release.full).unwrap();
+    let (start, length) = frames.range(2).unwrap();
+    *memory.breaks.lock().unwrap() = vec![length as usize + 1];
+    let (result, slot, _) = install(&memory, &release, &before);
+    result.unwrap();
+    assert_eq!(&slot[..image.len()], image);
+    let starts: Vec<u64> = memory
+        .streams
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, at)| *at)
+        .collect();
+    assert_eq!(starts, [start, frames.range(7).unwrap().0]);
 }
 
 #[test]

@@ -53,7 +53,8 @@ table!(Repository {
 });
 table!(Slots {
     a: String,
-    b: String
+    b: String,
+    verify_interval: String,
 });
 table!(Boot {
     contract: String,

@@ -180,6 +180,30 @@ mod tests {
     }
 
     #[test]
+    fn inactive_slot_is_looked_at_once_a_week_or_as_said() {
+        let week = 7 * 24 * 60 * 60;
+        for (text, seconds) in [
+            ("", Some(week)),
+            ("verify-interval = \"2w\"", Some(2 * week)),
+            ("verify-interval = \"1d 12h\"", Some(36 * 60 * 60)),
+            ("verify-interval = \"90m\"", Some(90 * 60)),
+            ("verify-interval = \"0s\"", None),
+        ] {
+            let text = format!("[slots]\n{text}\n");
+            let files = [
+                ("usr/10-board.toml", GOOD),
+                ("etc/20-x.toml", text.as_str()),
+            ];
+            let interval = with(&files).unwrap().slots.verify_interval;
+            assert_eq!(
+                interval.map(|interval| interval.as_secs()),
+                seconds,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn values_that_cannot_be_are_refused() {
         for (text, key) in [
             ("[repository]\nurl = \"http://x\"\n", "repository.url"),
@@ -192,6 +216,10 @@ mod tests {
             (
                 "[slots]\na = \"PARTLABEL=x\"\nb = \"PARTLABEL=x\"\n",
                 "slots.b",
+            ),
+            (
+                "[slots]\nverify-interval = \"weekly\"\n",
+                "slots.verify-interval",
             ),
             ("[device]\ncompatible = \"board-1 \"\n", "device.compatible"),
             ("[health]\nsettle = \"2h\"\n", "health.settle"),

@@ -67,6 +67,8 @@ pub struct SlotSettings {
     pub a: String,
     /// Slot b.
     pub b: String,
+    /// Time between two looks at the inactive slot; nothing if it is not looked at.
+    pub verify_interval: Option<Duration>,
 }
 
 impl SlotSettings {

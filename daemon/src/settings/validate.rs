@@ -86,7 +86,9 @@ fn duration(
     let Some(text) = value else {
         return Ok(default);
     };
-    let parsed = jiff::SignedDuration::from_str(text)
+    // A day is 24 hours here, whatever the clocks of a country do.
+    let parsed = jiff::Span::from_str(text)
+        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
         .ok()
         .and_then(|signed| Duration::try_from(signed).ok());
     match parsed {
@@ -99,7 +101,7 @@ fn duration(
         None => Err(invalid(
             key,
             text,
-            "write a duration such as \"15m\" or \"90s\"",
+            "write a duration such as \"90s\", \"15m\" or \"7d\"",
         )),
     }
 }
@@ -192,7 +194,18 @@ fn slots(table: Slots) -> Result<SlotSettings, SettingsError> {
             "the same as slots.a: two partitions are needed",
         ));
     }
-    Ok(SlotSettings { a, b })
+    let verify_interval = duration(
+        "slots.verify-interval",
+        table.verify_interval.as_ref(),
+        7 * DAY,
+        366 * DAY,
+    )?;
+    let verify_interval = Some(verify_interval).filter(|interval| !interval.is_zero());
+    Ok(SlotSettings {
+        a,
+        b,
+        verify_interval,
+    })
 }
 
 fn boot(table: Boot) -> Result<BootSettings, SettingsError> {

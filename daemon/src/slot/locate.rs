@@ -331,6 +331,7 @@ mod tests {
         let settings = SlotSettings {
             a: "PARTLABEL=slot-a".into(),
             b: "PARTLABEL=slot-b".into(),
+            verify_interval: None,
         };
         Layout::find(&machine.roots, &settings, &BootNames::default())
     }

@@ -87,11 +87,14 @@ impl SlotWriter {
         self.offset(self.next).min(self.image_size)
     }
 
-    /// Skips the segments, from the first on, that the slot already holds: what an earlier
-    /// attempt left is found by looking, not by remembering.
+    /// Skips the segments, from the next on, that the slot already holds: what an earlier attempt
+    /// left, or what only went bad in places, is found by looking, not by remembering.
+    ///
+    /// A segment that the device cannot read is one that it does not hold: writing it again makes
+    /// the device put it elsewhere.
     ///
     /// # Errors
-    /// The device cannot be read.
+    /// The work was called off.
     pub fn skip_present(
         &mut self,
         digest_of: impl Fn(u64) -> Option<Digest>,
@@ -100,7 +103,9 @@ impl SlotWriter {
         while let Some((index, length)) = self.next() {
             cancel.check()?;
             let offset = self.offset(index);
-            let read = self.device.read_at(self.buffer.bytes_mut(), offset)?;
+            let Ok(read) = self.device.read_at(self.buffer.bytes_mut(), offset) else {
+                break;
+            };
             let found = self.buffer.bytes().get(..length.min(read)).map(sha256);
             if found.is_none() || found != digest_of(index) {
                 break;
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn resumes_where_the_slot_stops_being_right() {
+    fn skips_what_is_right_before_and_after_what_is_not() {
         let image: Vec<u8> = (0..300_000_u32).map(|at| (at / 65_536) as u8 + 1).collect();
         let mut partial = image.clone();
         partial[65_536 * 2 + 5] = 0;
@@ -253,14 +258,20 @@ mod tests {
         let (_file, slot) = slot(&partial);
         let digests: Vec<Digest> = image.chunks(65_536).map(sha256).collect();
         let mut writer = SlotWriter::open(&slot, image.len() as u64, 65_536).unwrap();
-        let present = writer
-            .skip_present(
-                |index| digests.get(index as usize).copied(),
-                &Cancel::default(),
-            )
-            .unwrap();
-        assert_eq!(present, 2);
+        let digest_of = |index: u64| digests.get(index as usize).copied();
+        let cancel = Cancel::default();
+        assert_eq!(writer.skip_present(digest_of, &cancel).unwrap(), 2);
         assert_eq!(writer.next(), Some((2, 65_536)));
+        writer
+            .buffer()
+            .copy_from_slice(&image[2 * 65_536..3 * 65_536]);
+        writer.write().unwrap();
+        assert_eq!(writer.skip_present(digest_of, &cancel).unwrap(), 5);
+        assert_eq!(writer.next(), None);
+        let synced = writer.sync().unwrap();
+        synced
+            .verify(&identity(&image), &cancel, &mut |_| {})
+            .unwrap();
     }
 
     #[test]
