@@ -64,6 +64,13 @@ impl Checks {
         self.running.is_some()
     }
 
+    /// Whether the worker looks, and nobody has pushed that aside.
+    pub(super) fn keeps_busy(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|cancel| !cancel.is_requested())
+    }
+
     /// Something more urgent wants the worker: the look ends early and is made later.
     pub(super) fn push_aside(&self) {
         if let Some(cancel) = &self.running {

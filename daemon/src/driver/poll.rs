@@ -90,7 +90,7 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self) {
-        if self.polling || self.working || self.checks.is_running() {
+        if self.polling || self.working || self.checks.keeps_busy() {
             // Asked again when the work is done.
             self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
             return;
