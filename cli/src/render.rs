@@ -118,7 +118,7 @@ fn check_line(text: &mut String, slot: &Slot, now: Timestamp) {
 
 /// How long ago, in the largest unit that fits.
 fn age(now: Timestamp, then: Timestamp) -> String {
-    let seconds = now.unix() - then.unix();
+    let seconds = now.unix().saturating_sub(then.unix());
     let (count, unit) = match seconds {
         ..0 => return format!("at {then}"),
         0..60 => return "just now".into(),

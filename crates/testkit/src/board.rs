@@ -161,6 +161,7 @@ impl Bench {
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),
                 b: slot_path(SlotName::B).display().to_string(),
+                verify_interval: Some(Duration::from_secs(86_400)),
             },
             boot: BootSettings {
                 contract: kind(self.scenario.loader),

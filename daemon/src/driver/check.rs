@@ -103,7 +103,7 @@ impl Driver {
         // A time that is still to come was noted by a clock that was wrong.
         let left = record
             .checked
-            .and_then(|checked| u64::try_from(now - checked.unix()).ok())
+            .and_then(|checked| u64::try_from(now.saturating_sub(checked.unix())).ok())
             .map_or(Duration::ZERO, |since| {
                 interval.saturating_sub(Duration::from_secs(since))
             });
@@ -118,7 +118,8 @@ impl Driver {
     ) -> Result<(), DriverError> {
         self.checks.running = None;
         self.checks.rest(self.parts.host.uptime());
-        if let Some(result) = result.clone() {
+        let whole = result.as_ref().map(Result::is_ok);
+        if let Some(result) = result {
             self.event(Event::SlotChecked {
                 slot,
                 sha256,
@@ -128,12 +129,12 @@ impl Driver {
         if !std::mem::take(&mut self.checks.repair_waits) {
             return Ok(());
         }
-        match result {
-            Some(Ok(())) => {
+        match whole {
+            Some(true) => {
                 let text = format!("slot {slot} was read back and is whole: nothing to repair");
                 self.jobs.repair_ended(Ok(text), &self.parts.job_ends);
             }
-            Some(Err(_)) => self.find_for_repair(),
+            Some(false) => self.find_for_repair(),
             None => {
                 let text = format!("slot {slot} could not be looked at just now: ask again");
                 self.jobs.repair_ended(Err(text), &self.parts.job_ends);
