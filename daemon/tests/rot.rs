@@ -167,7 +167,7 @@ impl Pace for Quick {
 
 impl Host for Still {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix(NOW).plus_seconds(self.uptime().as_secs() as i64)
+        Timestamp::from_unix(NOW).plus_seconds(self.uptime().as_secs().cast_signed())
     }
 
     fn uptime(&self) -> Duration {
