@@ -112,6 +112,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         .map_err(system("the worker thread cannot be started"))?;
         watch_signals(&queue)?;
         let (driver, view) = Driver::new(Parts {
+            decide: switchback_update_core::step,
             settings,
             layout,
             boot,

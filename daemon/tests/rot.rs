@@ -353,6 +353,7 @@ impl Device {
         };
         let boot = BootControl::over(&settings.boot, Box::new(Anywhere)).unwrap();
         let (mut driver, _) = Driver::new(Parts {
+            decide: switchback_update_core::step,
             settings,
             layout,
             boot,

@@ -15,10 +15,12 @@ use switchbackd::settings::{
 
 use crate::bootloader::{Loader, SlotState};
 use crate::machine::{Machine, Place, Truth};
-use crate::repository::{Image, Repository, SLOT};
-use crate::scenario::Scenario;
-use crate::storage::{Disk, Names};
-use crate::world::{FW_ENV_CONFIG, STATE, UBOOT_COPY, slot_path};
+use crate::planted::Mistake;
+use crate::ports::{FW_ENV_CONFIG, UBOOT_COPY};
+use crate::repository::{IMAGE, Image, Repository, SLOT};
+use crate::scenario::{EnvironmentDamage, Scenario};
+use crate::storage::{Disk, Names, SECTOR};
+use crate::world::{STATE, slot_path};
 
 /// A story and the repository it is played with.
 #[derive(Debug, Clone)]
@@ -27,9 +29,21 @@ pub struct Bench {
     pub repository: Arc<Repository>,
     /// The story.
     pub scenario: Scenario,
+    /// The mistake in the daemon, if it is to have one.
+    pub planted: Option<Mistake>,
 }
 
 impl Bench {
+    /// A bench without a mistake.
+    #[must_use]
+    pub const fn new(repository: Arc<Repository>, scenario: Scenario) -> Self {
+        Self {
+            repository,
+            scenario,
+            planted: None,
+        }
+    }
+
     /// The tries that a trial really has.
     #[must_use]
     pub fn tries(&self) -> u8 {
@@ -76,15 +90,21 @@ impl Bench {
         }
         let mut slot_a = self.image(1)?.bytes.to_vec();
         slot_a.resize(SLOT, 0);
+        let faults = &self.scenario.faults;
+        damage(&mut environment, faults.damage);
+        let slot_b = match faults.small_slot {
+            true => IMAGE - SECTOR,
+            false => SLOT,
+        };
         Ok(Machine {
-            slots: [Disk::new(slot_a), Disk::new(vec![0; SLOT])],
+            slots: [Disk::new(slot_a), Disk::new(vec![0; slot_b])],
             environment,
             names: Names::default(),
             last: Place::None,
             truth: Truth {
                 good: [Some(1), None],
                 published: self.scenario.published,
-                tell_failures: self.scenario.tell_failures,
+                tell_failures: faults.tell,
                 ..Truth::default()
             },
         })
@@ -161,7 +181,10 @@ impl Bench {
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),
                 b: slot_path(SlotName::B).display().to_string(),
-                verify_interval: Some(Duration::from_secs(86_400)),
+                verify_interval: self
+                    .scenario
+                    .verifies
+                    .then_some(Duration::from_secs(1200)),
             },
             boot: BootSettings {
                 contract: kind(self.scenario.loader),
@@ -178,7 +201,7 @@ impl Bench {
                 repository: false,
             },
             restart: RestartSettings {
-                automatic: true,
+                automatic: self.scenario.automatic,
                 command: vec!["reboot".into()],
             },
             state_directory: STATE.into(),
@@ -199,5 +222,20 @@ fn grubenv(loader: Loader) -> Vec<PathBuf> {
         Loader::SwitchbackGrub => vec!["/efi/sb1.env".into(), "/efi/sb2.env".into()],
         Loader::RaucGrub => vec!["/boot/grubenv".into()],
         Loader::RaucUboot => Vec::new(),
+    }
+}
+
+/// Makes garbage of the copy that counts in a new environment, or of all.
+fn damage(environment: &mut BTreeMap<PathBuf, Disk>, damage: EnvironmentDamage) {
+    for (index, disk) in environment.values_mut().enumerate() {
+        let length = match damage {
+            EnvironmentDamage::None => continue,
+            // In one file or device the first copy is the one that counts.
+            EnvironmentDamage::One if index == 0 => disk.size().min(UBOOT_COPY),
+            EnvironmentDamage::One => continue,
+            EnvironmentDamage::All => disk.size(),
+        };
+        disk.write(0, &vec![0xff; length]);
+        disk.sync();
     }
 }

@@ -4,10 +4,14 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use crate::board::Bench;
-use crate::invariants;
+use crate::bootloader::Loader;
+use crate::invariants::{self, Violation};
 use crate::machine::{Cut, Machine, Place};
-use crate::world::World;
+use crate::storage::Chance;
+use crate::world::{Session, Snapshot, World};
 
 /// How far to go.
 #[derive(Debug, Clone, Copy)]
@@ -23,34 +27,68 @@ pub struct Limits {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
-    /// Cuts made.
+    /// Power cuts made.
     pub cuts: u64,
-    /// Cuts that left the device in a state in which no other had left it; each was lived on from.
+    /// Kills of the daemon alone.
+    pub kills: u64,
+    /// Cuts and kills that left the device in a state in which no other had left it; each was
+    /// lived on from.
     pub lives: u64,
-    /// Steps in the life without a cut.
+    /// Steps in the lives without a cut.
     pub steps: u64,
+}
+
+impl Count {
+    /// Takes in another count.
+    pub const fn add(&mut self, other: Self) {
+        self.cuts += other.cuts;
+        self.kills += other.kills;
+        self.lives += other.lives;
+        self.steps += other.steps;
+    }
+}
+
+/// One cut in a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutAt {
+    /// Right after this step of the life that the cut before left, counted from 0.
+    pub step: usize,
+    /// The step, in words.
+    pub after: String,
+    /// How.
+    pub cut: Cut,
 }
 
 /// Something that must not be, and how it came about.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{what}\n  scenario: {scenario}\n  {}", path.join("\n  "))]
+#[error("{violation}\n  story: {scenario}{}", in_lines(cuts))]
 pub struct Failure {
-    /// What must not be.
-    pub what: String,
+    /// The broken law.
+    pub violation: Violation,
     /// In which story.
     pub scenario: String,
+    /// On which board.
+    pub board: (Loader, u8),
     /// The cuts that led to it.
-    pub path: Vec<String>,
+    pub cuts: Vec<CutAt>,
 }
 
-struct Explorer<'a> {
+fn in_lines(cuts: &[CutAt]) -> String {
+    cuts.iter()
+        .map(|at| format!("\n  step {}, {}: {:?}", at.step, at.after, at.cut))
+        .collect()
+}
+
+/// One bench's stories.
+#[derive(Debug)]
+pub struct Explorer<'a> {
     bench: &'a Bench,
     limits: Limits,
     seen: HashSet<(u64, usize)>,
     count: Count,
-    path: Vec<String>,
+    cuts: Vec<CutAt>,
 }
 
 /// Plays a story once, then once more for each cut.
@@ -58,80 +96,170 @@ struct Explorer<'a> {
 /// # Errors
 /// The first thing that must not be.
 pub fn explore(bench: &Bench, limits: Limits) -> Result<Count, Failure> {
-    let mut explorer = Explorer {
-        bench,
-        limits,
-        seen: HashSet::new(),
-        count: Count::default(),
-        path: Vec::new(),
-    };
-    let machine = bench.factory().map_err(|what| explorer.failure(what))?;
-    explorer.live(machine, limits.depth)?;
+    let mut explorer = Explorer::new(bench, limits);
+    let machine = explorer.factory()?;
+    explorer.live(machine, Session::default(), limits.depth)?;
     Ok(explorer.count)
 }
 
-impl Explorer<'_> {
-    fn failure(&self, what: String) -> Failure {
-        Failure {
-            what,
-            scenario: self.bench.scenario.name.clone(),
-            path: self.path.clone(),
+/// Plays a story with `limits.depth` cuts, each at a step and of a kind that `chance` picks.
+///
+/// # Errors
+/// The first thing that must not be.
+pub fn sample(bench: &Bench, limits: Limits, chance: &mut Chance) -> Result<Count, Failure> {
+    let mut explorer = Explorer::new(bench, limits);
+    let mut machine = explorer.factory()?;
+    let mut session = Session::default();
+    for _ in 0..limits.depth {
+        let mut snapshots = explorer.play(machine, session, true)?;
+        if snapshots.is_empty() {
+            return Ok(explorer.count);
+        }
+        let step = chance.below(snapshots.len());
+        let snapshot = snapshots.swap_remove(step);
+        let mut cuts = explorer.ways(&snapshot);
+        cuts.push(Cut::Chance(chance.draw()));
+        let cut = cuts.swap_remove(chance.below(cuts.len()));
+        explorer.count.lives += 1;
+        (machine, session) = explorer.cut(step, snapshot, cut)?;
+    }
+    explorer.play(machine, session, false)?;
+    Ok(explorer.count)
+}
+
+impl<'a> Explorer<'a> {
+    fn new(bench: &'a Bench, limits: Limits) -> Self {
+        Self {
+            bench,
+            limits,
+            seen: HashSet::new(),
+            count: Count::default(),
+            cuts: Vec::new(),
         }
     }
 
-    fn live(&mut self, machine: Machine, depth: usize) -> Result<(), Failure> {
-        let world = World::new(machine, 0, depth > 0);
-        let state = self.bench.live(&world).map_err(|what| self.failure(what))?;
+    fn failure(&self, violation: Violation) -> Failure {
+        Failure {
+            violation,
+            scenario: self.bench.scenario.name.clone(),
+            board: (self.bench.scenario.loader, self.bench.scenario.tries),
+            cuts: self.cuts.clone(),
+        }
+    }
+
+    fn factory(&self) -> Result<Machine, Failure> {
+        self.bench
+            .factory()
+            .map_err(|what| self.failure(invariants::Law::Settles.broken(what)))
+    }
+
+    /// Lets a device live until it settles; gives its steps.
+    fn play(
+        &mut self,
+        machine: Machine,
+        session: Session,
+        record: bool,
+    ) -> Result<Vec<Snapshot>, Failure> {
+        let world = World::new(machine, session, self.bench.scenario.faults);
+        let world = match record {
+            true => world.recording(),
+            false => world,
+        };
+        let state = self
+            .bench
+            .live(&world)
+            .map_err(|violation| self.failure(violation))?;
         let (end, booted, snapshots) = {
             let mut live = world.live();
-            (
-                live.machine.clone(),
-                live.booted,
-                live.snapshots.take().unwrap_or_default(),
-            )
+            let snapshots = live.snapshots.take().unwrap_or_default();
+            (live.machine.clone(), live.booted(), snapshots)
         };
         if let Some(booted) = booted {
             invariants::settled(self.bench, &end, &state, booted)
-                .map_err(|what| self.failure(what))?;
+                .map_err(|violation| self.failure(violation))?;
         }
-        if self.path.is_empty() {
+        if self.cuts.is_empty() {
             self.count.steps = u64::try_from(snapshots.len()).unwrap_or(0);
         }
-        for (step, (what, machine)) in snapshots.into_iter().enumerate() {
-            for cut in self.cuts(&machine) {
-                if self
-                    .limits
-                    .until
-                    .is_some_and(|until| Instant::now() > until)
-                {
+        Ok(snapshots)
+    }
+
+    /// Makes a cut; gives what it leaves, and the boot that goes on if only the daemon died.
+    fn cut(
+        &mut self,
+        step: usize,
+        snapshot: Snapshot,
+        cut: Cut,
+    ) -> Result<(Machine, Session), Failure> {
+        let Snapshot {
+            what,
+            mut machine,
+            session,
+        } = snapshot;
+        self.cuts.push(CutAt {
+            step,
+            after: what,
+            cut,
+        });
+        machine.cut(cut);
+        if cut == Cut::Killed {
+            self.count.kills += 1;
+            return Ok((machine, session));
+        }
+        self.count.cuts += 1;
+        machine.truth.cuts += 1;
+        invariants::after_cut(self.bench, &machine).map_err(|violation| self.failure(violation))?;
+        Ok((machine, Session::default()))
+    }
+
+    fn live(&mut self, machine: Machine, session: Session, depth: usize) -> Result<(), Failure> {
+        let snapshots = self.play(machine, session, depth > 0)?;
+        for (step, snapshot) in snapshots.into_iter().enumerate() {
+            for cut in self.ways(&snapshot) {
+                let late = |until| Instant::now() > until;
+                if self.limits.until.is_some_and(late) {
                     return Ok(());
                 }
-                self.count.cuts += 1;
-                let mut left = machine.clone();
-                left.cut(cut);
-                left.truth.cuts += 1;
-                let mut hasher = DefaultHasher::new();
-                left.hash(&mut hasher);
-                if !self.seen.insert((hasher.finish(), depth)) {
+                if !self.is_new(&snapshot, cut, depth) {
                     continue;
                 }
                 self.count.lives += 1;
-                self.path.push(format!("step {step}: {what}; {cut:?}"));
-                invariants::after_cut(self.bench, &left).map_err(|what| self.failure(what))?;
-                self.live(left, depth - 1)?;
-                self.path.pop();
+                let (left, session) = self.cut(step, snapshot.clone(), cut)?;
+                self.live(left, session, depth - 1)?;
+                self.cuts.pop();
             }
         }
         Ok(())
     }
 
-    /// The ways in which the power can go right after a step.
-    fn cuts(&self, machine: &Machine) -> Vec<Cut> {
-        let pending = machine.pending();
-        if pending == 0 {
-            return vec![Cut::CacheLost];
+    /// Whether no other cut left the device as this one does. One that did counts, too.
+    fn is_new(&mut self, snapshot: &Snapshot, cut: Cut, depth: usize) -> bool {
+        let mut left = snapshot.machine.clone();
+        left.cut(cut);
+        let mut hasher = DefaultHasher::new();
+        left.hash(&mut hasher);
+        if cut == Cut::Killed {
+            snapshot.session.hash(&mut hasher);
         }
-        let mut cuts = vec![Cut::CacheLost, Cut::CacheKept];
+        let new = self.seen.insert((hasher.finish(), depth));
+        if !new && cut != Cut::Killed {
+            self.count.cuts += 1;
+        }
+        new
+    }
+
+    /// The ways in which things can go wrong right after a step.
+    fn ways(&self, snapshot: &Snapshot) -> Vec<Cut> {
+        let machine = &snapshot.machine;
+        let pending = machine.pending();
+        let mut cuts = vec![Cut::CacheLost];
+        if snapshot.session.start.is_some() {
+            cuts.push(Cut::Killed);
+        }
+        if pending == 0 {
+            return cuts;
+        }
+        cuts.push(Cut::CacheKept);
         if pending > 1 {
             cuts.push(Cut::OnlyLast);
             let seeds = 0..self.limits.chances;
@@ -159,4 +287,70 @@ fn tears(place: Place, bytes: usize, sectors: bool) -> Vec<usize> {
     tears.retain(|at| *at > 0 && *at < bytes);
     tears.dedup();
     tears
+}
+
+/// Plays a story with the cuts given, keeping every step.
+///
+/// # Errors
+/// A cut after a step that is not there: the log belongs to another version of the program.
+pub fn replay(bench: &Bench, cuts: &[CutAt]) -> Result<Replayed, String> {
+    let limits = Limits {
+        depth: 0,
+        chances: 0,
+        seed: 0,
+        until: None,
+    };
+    let mut explorer = Explorer::new(bench, limits);
+    let mut lives = Vec::new();
+    let (mut machine, mut session) = (bench.factory()?, Session::default());
+    for at in cuts {
+        let world = World::new(machine, session, bench.scenario.faults).recording();
+        // What breaks a law in this life does so after the cut.
+        let _ = bench.live(&world);
+        let mut steps = world.live().snapshots.take().unwrap_or_default();
+        steps.truncate(at.step + 1);
+        let last = steps
+            .last()
+            .cloned()
+            .filter(|last| last.what == at.after)
+            .ok_or_else(|| {
+                format!(
+                    "step {} is not \"{}\": the log was written by another version",
+                    at.step, at.after
+                )
+            })?;
+        lives.push((steps, Some(at.cut)));
+        match explorer.cut(at.step, last, at.cut) {
+            Ok(left) => (machine, session) = left,
+            Err(failure) => {
+                return Ok(Replayed {
+                    lives,
+                    violation: Some(failure.violation),
+                });
+            }
+        }
+    }
+    let world = World::new(machine, session, bench.scenario.faults).recording();
+    let violation = match bench.live(&world) {
+        Err(violation) => Some(violation),
+        Ok(state) => {
+            let (end, booted) = {
+                let live = world.live();
+                (live.machine.clone(), live.booted())
+            };
+            booted.and_then(|booted| invariants::settled(bench, &end, &state, booted).err())
+        }
+    };
+    let steps = world.live().snapshots.take().unwrap_or_default();
+    lives.push((steps, None));
+    Ok(Replayed { lives, violation })
+}
+
+/// A story, played again.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The steps of each life, and the cut that ended it.
+    pub lives: Vec<(Vec<Snapshot>, Option<Cut>)>,
+    /// The broken law, if one was.
+    pub violation: Option<Violation>,
 }

@@ -6,11 +6,14 @@
 //! - [`repository`]: signed releases, made once by the real publisher
 //! - [`machine`]: a machine without power, and how it lost it
 //! - [`board`]: the device as it leaves the factory
-//! - [`world`]: the daemon's ports over the storage
+//! - [`world`]: a machine that is on
+//! - [`ports`]: what the daemon sees of it
 //! - [`device`]: boots, one after another, until the device has settled
 //! - [`scenario`]: what befalls a device, as data
 //! - [`invariants`]: what must hold after every step
 //! - [`explore`]: every step, every kind of cut
+//! - [`torture`]: many stories, on all processors
+//! - [`planted`]: mistakes, to prove that they would be found
 #![forbid(unsafe_code)]
 
 pub mod board;
@@ -19,7 +22,10 @@ pub mod device;
 pub mod explore;
 pub mod invariants;
 pub mod machine;
+pub mod planted;
+pub mod ports;
 pub mod repository;
 pub mod scenario;
 pub mod storage;
+pub mod torture;
 pub mod world;

@@ -1,10 +1,12 @@
 //! A machine without power, and the ways in which it can lose it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use switchback_types::SlotName;
 
+use crate::repository::Stage;
 use crate::storage::{Chance, Disk, Fate, Names};
 
 /// Everything that is there when the power is off, and what only the simulation knows.
@@ -23,7 +25,7 @@ pub struct Machine {
 }
 
 /// Where a change happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// Nowhere yet.
     None,
@@ -40,27 +42,86 @@ pub enum Place {
 pub struct Truth {
     /// The version that was healthy in each slot since it was written last.
     pub good: [Option<u8>; 2],
-    /// Outcomes as they were told: the action, and how it ended.
-    pub told: Vec<(String, String)>,
+    /// Whether bits flipped in a slot since it was written last.
+    pub rotten: [bool; 2],
+    /// Actions that were begun.
+    pub begun: BTreeSet<String>,
+    /// Outcomes as they were told.
+    pub told: Vec<Told>,
     /// Starts of a kernel.
     pub boots: u32,
-    /// Power cuts while a slot was on trial.
+    /// Power cuts.
     pub cuts: u8,
+    /// Starts of the daemon that followed no start of the kernel.
+    pub daemon_restarts: u32,
     /// Deeds that were done.
     pub deeds: usize,
-    /// The newest version that is published.
-    pub published: u8,
+    /// What is published.
+    pub published: Stage,
     /// Polls that were answered or not.
     pub polls: u32,
     /// Times that an outcome still cannot be told.
     pub tell_failures: u8,
     /// Numbers drawn so far.
     pub drawn: u64,
+    /// Reads, writes and syncs of slots, records and environment so far, where faults count them.
+    pub operations: BTreeMap<(Place, Operation), u32>,
+}
+
+impl Truth {
+    /// Whether any cut came so far.
+    #[must_use]
+    pub const fn was_disturbed(&self) -> bool {
+        self.cuts > 0 || self.daemon_restarts > 0
+    }
+}
+
+/// An outcome, as it was told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// The action.
+    pub action: String,
+    /// The version.
+    pub version: String,
+    /// How it ended.
+    pub outcome: String,
+}
+
+/// A slot's own part of something.
+#[must_use]
+pub const fn of<T: Copy>(pair: [T; 2], slot: SlotName) -> T {
+    let [a, b] = pair;
+    match slot {
+        SlotName::A => a,
+        SlotName::B => b,
+    }
+}
+
+pub(crate) const fn of_mut<T>(pair: &mut [T; 2], slot: SlotName) -> &mut T {
+    let [a, b] = pair;
+    match slot {
+        SlotName::A => a,
+        SlotName::B => b,
+    }
+}
+
+/// What is done with storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// Making durable.
+    Sync,
 }
 
 /// How the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cut {
+    /// It does not: only the daemon is killed, in the middle of the boot.
+    Killed,
     /// Nothing that was not synced survives.
     CacheLost,
     /// Everything survives.
@@ -109,16 +170,15 @@ impl Machine {
         }
     }
 
-    pub(crate) fn slot_mut(&mut self, slot: SlotName) -> &mut Disk {
-        let [a, b] = &mut self.slots;
-        match slot {
-            SlotName::A => a,
-            SlotName::B => b,
-        }
+    pub(crate) const fn slot_mut(&mut self, slot: SlotName) -> &mut Disk {
+        of_mut(&mut self.slots, slot)
     }
 
     /// The power goes.
     pub fn cut(&mut self, cut: Cut) {
+        if cut == Cut::Killed {
+            return;
+        }
         let mut chance = match cut {
             Cut::Chance(seed) => Chance::new(seed),
             _ => Chance::new(0),
@@ -127,7 +187,7 @@ impl Machine {
         let last = self.last;
         let mut fate = |here: Place, is_newest: bool| match cut {
             Cut::CacheLost => Fate::Lost,
-            Cut::CacheKept => Fate::Kept,
+            Cut::CacheKept | Cut::Killed => Fate::Kept,
             Cut::TornLost(bytes) | Cut::TornKept(bytes) if here == last && is_newest => {
                 Fate::Torn(bytes)
             }
@@ -152,6 +212,9 @@ impl Machine {
         let pending = self.names.pending();
         self.names
             .cut(&mut |index| fate(Place::Records, index + 1 == pending));
+        for disk in self.slots.iter_mut().chain(self.environment.values_mut()) {
+            disk.forget_doomed();
+        }
         self.last = Place::None;
     }
 }

@@ -17,7 +17,35 @@ pub const IMAGE: usize = 2 * 65_536 + 5000;
 /// Bytes of a slot.
 pub const SLOT: usize = 160 * 1024;
 /// Versions that there are.
-pub const VERSIONS: u8 = 3;
+const VERSIONS: u8 = 3;
+/// From this version on, what is older must never be installed again.
+pub const EPOCH_ONE: u8 = 3;
+
+/// What the repository offers, in the order in which it was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Stage {
+    /// Version 1.
+    #[default]
+    One,
+    /// Version 2.
+    Two,
+    /// Version 1 again, and devices are let go back to it.
+    BackToOne,
+    /// Version 3, which raises the security epoch.
+    Three,
+    /// Version 2 again, which is of the older security epoch.
+    BackToTwo,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [
+        Self::One,
+        Self::Two,
+        Self::BackToOne,
+        Self::Three,
+        Self::BackToTwo,
+    ];
+}
 
 /// A release as the simulation knows it.
 #[derive(Debug, Clone)]
@@ -37,7 +65,7 @@ pub struct Repository {
     root_file: PathBuf,
     /// The images, version 1 first.
     pub images: Vec<Image>,
-    stages: Vec<Arc<Files>>,
+    stages: BTreeMap<Stage, Arc<Files>>,
 }
 
 type Files = BTreeMap<String, Arc<[u8]>>;
@@ -76,17 +104,20 @@ impl Repository {
                 .map_err(|error| refuse(&error))
         };
         run(&["init", "--product", "kiosk"])?;
-        let (mut images, mut stages) = (Vec::new(), Vec::new());
-        for version in 1..=VERSIONS {
-            let image = image(version);
-            let file = at("image");
-            std::fs::write(&file, &image.bytes).map_err(|error| refuse(&error))?;
+        let images: Vec<Image> = (1..=VERSIONS).map(image).collect();
+        let file = at("image").display().to_string();
+        let publish = |image: &Image| {
+            std::fs::write(at("image"), &image.bytes).map_err(|error| refuse(&error))?;
+            let version = image.version.to_string();
+            let epoch = u8::from(image.version >= EPOCH_ONE).to_string();
             run(&[
                 "publish",
                 "--image",
-                &file.display().to_string(),
+                &file,
                 "--version",
-                &version.to_string(),
+                &version,
+                "--security-epoch",
+                &epoch,
                 "--compatible",
                 "board",
                 "--format",
@@ -95,11 +126,26 @@ impl Repository {
                 "stable",
                 "--segment-size",
                 "65536",
-            ])?;
-            images.push(image);
+            ])
+        };
+        let back_to = |version: &str| {
+            let allow = "--allow-downgrade";
+            let words = ["channel", "set", "--channel", "stable", "--version", version];
+            run(&[&words[..], &[allow]].concat())
+        };
+        let mut stages = BTreeMap::new();
+        for stage in Stage::ALL {
+            match (stage, &*images) {
+                (Stage::One, [first, ..]) => publish(first)?,
+                (Stage::Two, [_, second, _]) => publish(second)?,
+                (Stage::Three, [.., third]) => publish(third)?,
+                (Stage::BackToOne, _) => back_to("1")?,
+                (Stage::BackToTwo, _) => back_to("2")?,
+                _ => return Err(Unpublished("there are three images".into())),
+            }
             let mut files = Files::new();
             collect(&at("repo"), &at("repo"), &mut files).map_err(|error| refuse(&error))?;
-            stages.push(Arc::new(files));
+            stages.insert(stage, Arc::new(files));
         }
         Ok(Self {
             root_file: at("repo").join("metadata/1.root.json"),
@@ -129,12 +175,11 @@ impl Repository {
             .find(|image| slot.get(..image.bytes.len()) == Some(&*image.bytes))
     }
 
-    /// The server, when `version` is the newest that was published.
+    /// The server at one stage.
     #[must_use]
-    pub fn server(&self, version: u8, fault: Fault) -> Server {
-        let index = usize::from(version.clamp(1, VERSIONS)) - 1;
+    pub fn server(&self, stage: Stage, fault: ServerFault) -> Server {
         Server {
-            files: self.stages.get(index).cloned().unwrap_or_default(),
+            files: self.stages.get(&stage).cloned().unwrap_or_default(),
             fault,
         }
     }
@@ -168,9 +213,10 @@ fn collect(root: &Path, directory: &Path, into: &mut Files) -> std::io::Result<(
 }
 
 /// What is wrong with a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ServerFault {
     /// Nothing.
+    #[default]
     None,
     /// It does not answer.
     Gone,
@@ -178,24 +224,26 @@ pub enum Fault {
     Corrupt,
     /// A pack ends in the middle.
     Truncated,
+    /// Signed metadata says what nobody signed.
+    Lying,
 }
 
 /// A server over the files of one stage.
 #[derive(Debug)]
 pub struct Server {
     files: Arc<Files>,
-    fault: Fault,
+    fault: ServerFault,
 }
 
 impl Server {
     /// Whether it does not answer.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.fault == Fault::Gone
+        self.fault == ServerFault::Gone
     }
 
     fn find(&self, path: &str) -> Result<Arc<[u8]>, FetchError> {
-        if self.fault == Fault::Gone {
+        if self.fault == ServerFault::Gone {
             return Err(FetchError::Transport {
                 url: self.url(path),
                 detail: "no answer".into(),
@@ -218,20 +266,30 @@ impl Source for Server {
             let url = self.url(path);
             return Err(FetchError::TooLong { url, limit });
         }
-        Ok(bytes.to_vec())
+        let mut bytes = bytes.to_vec();
+        let metadata = Path::new(path)
+            .extension()
+            .is_some_and(|kind| kind == "json");
+        if self.fault == ServerFault::Lying && metadata {
+            // Another version, in the same number of bytes.
+            for digit in bytes.iter_mut().filter(|byte| byte.is_ascii_digit()) {
+                *digit = b'9';
+            }
+        }
+        Ok(bytes)
     }
 
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let mut bytes = self.find(path)?.to_vec();
         match self.fault {
-            Fault::None | Fault::Gone => {}
-            Fault::Corrupt => {
+            ServerFault::None | ServerFault::Gone | ServerFault::Lying => {}
+            ServerFault::Corrupt => {
                 let middle = bytes.len() / 2;
                 if let Some(byte) = bytes.get_mut(middle) {
                     *byte ^= 0x55;
                 }
             }
-            Fault::Truncated => bytes.truncate(bytes.len() / 2),
+            ServerFault::Truncated => bytes.truncate(bytes.len() / 2),
         }
         let mut stream = Cursor::new(bytes);
         stream.set_position(offset);

@@ -17,7 +17,7 @@ use switchback_boot_env::contract::BootView;
 use switchback_manifest::TrustedRelease;
 use switchback_types::Timestamp;
 use switchback_update_core::{
-    BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, step,
+    BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, Step,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -116,9 +116,14 @@ pub enum DriverError {
     Boot(#[source] BootError),
 }
 
+/// What decides: [`switchback_update_core::step`], or in a test of the tests one with a mistake.
+pub type Decide = fn(&State, &Event, &Facts) -> Step;
+
 /// Everything the driver is made of.
 #[derive(Debug)]
 pub struct Parts {
+    /// The state machine.
+    pub decide: Decide,
     /// Configuration.
     pub settings: Settings,
     /// The slots.
@@ -395,7 +400,7 @@ impl Driver {
         let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
             let facts = self.facts();
-            let step = step(&self.state, &event, &facts);
+            let step = (self.parts.decide)(&self.state, &event, &facts);
             if step.next != self.state {
                 self.parts.journal.commit(&step.next)?;
             }

@@ -59,7 +59,7 @@ pub enum Act {
 }
 
 /// What the kernel is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Start {
     /// The slot that starts.
     pub slot: SlotName,

@@ -11,6 +11,8 @@ pub const SECTOR: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Disk {
     durable: Arc<Vec<u8>>,
+    /// Writes whose sync failed: programs still see them, and they never become durable.
+    doomed: Vec<Write>,
     pending: Vec<Write>,
 }
 
@@ -35,6 +37,7 @@ impl Disk {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self {
             durable: Arc::new(bytes),
+            doomed: Vec::new(),
             pending: Vec::new(),
         }
     }
@@ -54,11 +57,11 @@ impl Disk {
     /// What running programs see.
     #[must_use]
     pub fn live(&self) -> Arc<Vec<u8>> {
-        if self.pending.is_empty() {
+        if self.doomed.is_empty() && self.pending.is_empty() {
             return Arc::clone(&self.durable);
         }
         let mut bytes = self.durable.as_ref().clone();
-        for write in &self.pending {
+        for write in self.doomed.iter().chain(&self.pending) {
             put(&mut bytes, write.offset, &write.bytes);
         }
         Arc::new(bytes)
@@ -73,7 +76,7 @@ impl Disk {
             .get(offset..end)
             .map(<[u8]>::to_vec)
             .unwrap_or_default();
-        for write in &self.pending {
+        for write in self.doomed.iter().chain(&self.pending) {
             let from = write.offset.max(offset);
             let to = (write.offset + write.bytes.len()).min(end);
             if from < to
@@ -95,10 +98,17 @@ impl Disk {
 
     /// Makes everything durable.
     pub fn sync(&mut self) {
-        if !self.pending.is_empty() {
-            self.durable = self.live();
-            self.pending.clear();
-        }
+        self.cut(&mut |_| Fate::Kept);
+    }
+
+    /// A sync that fails: what was written is lost, and the next sync succeeds without it.
+    pub fn fail_sync(&mut self) {
+        self.doomed.append(&mut self.pending);
+    }
+
+    /// The machine is reset: nothing is left of what could not be synced.
+    pub fn forget_doomed(&mut self) {
+        self.doomed.clear();
     }
 
     /// Writes that are not durable.

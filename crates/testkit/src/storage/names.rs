@@ -20,6 +20,8 @@ struct File {
     durable: Arc<[u8]>,
     /// Written and not synced.
     live: Option<Arc<[u8]>>,
+    /// Whether its sync failed: programs still see it, and it never becomes durable.
+    doomed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,12 +62,14 @@ impl Names {
             .and_then(|index| self.files.get_mut(*index))
         {
             file.live = Some(bytes.into());
+            file.doomed = false;
             return;
         }
         let index = self.files.len();
         self.files.push(File {
             durable: Arc::from([]),
             live: Some(bytes.into()),
+            doomed: false,
         });
         self.change(Change::Made(path.into(), index));
     }
@@ -79,10 +83,20 @@ impl Names {
         else {
             return false;
         };
-        if let Some(bytes) = file.live.take() {
+        if !file.doomed
+            && let Some(bytes) = file.live.take()
+        {
             file.durable = bytes;
         }
         true
+    }
+
+    /// A sync that fails: what was written is lost, and the next sync succeeds without it.
+    pub fn fail_sync(&mut self, path: &Path) {
+        let index = self.live.get(path).copied();
+        if let Some(file) = index.and_then(|index| self.files.get_mut(index)) {
+            file.doomed = true;
+        }
     }
 
     /// Gives a file another name.
@@ -132,7 +146,9 @@ impl Names {
             let Some(live) = file.live.take() else {
                 continue;
             };
-            match next() {
+            let fate = next();
+            match fate {
+                _ if std::mem::take(&mut file.doomed) => {}
                 Fate::Lost => {}
                 Fate::Kept => file.durable = live,
                 Fate::Torn(length) => {

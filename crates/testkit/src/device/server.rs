@@ -1,0 +1,55 @@
+//! The repository's server, as the device meets it.
+
+use std::io::Read;
+
+use switchbackd::fetch::{FetchError, Source};
+
+use crate::board::Bench;
+use crate::repository::{self, ServerFault};
+use crate::world::World;
+
+/// Polls during which a fault of the server lasts.
+const FAULTY_POLLS: u32 = 3;
+/// The repository's server, as it is at the moment of each request.
+#[derive(Debug)]
+pub(super) struct Server {
+    bench: Bench,
+    world: World,
+}
+
+impl Server {
+    pub(super) const fn new(bench: Bench, world: World) -> Self {
+        Self { bench, world }
+    }
+
+    fn now(&self) -> repository::Server {
+        let (published, polls) = {
+            let truth = &self.world.live().machine.truth;
+            (truth.published, truth.polls)
+        };
+        let fault = match polls <= FAULTY_POLLS {
+            true => self.bench.scenario.faults.server,
+            false => ServerFault::None,
+        };
+        self.bench.repository.server(published, fault)
+    }
+}
+
+impl Source for Server {
+    fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+        // A poll ends at its first request when nobody answers.
+        let gone = self.now().is_gone();
+        if gone || path.ends_with("timestamp.json") {
+            self.world.live().machine.truth.polls += 1;
+        }
+        self.now().file(path, limit)
+    }
+
+    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
+        self.now().stream(path, offset)
+    }
+
+    fn url(&self, path: &str) -> String {
+        self.now().url(path)
+    }
+}

@@ -1,0 +1,179 @@
+//! What befalls a device, as data.
+
+mod stories;
+
+use switchback_update_core::PhaseKind;
+
+pub use self::stories::{boards, scenarios};
+use crate::bootloader::Loader;
+use crate::repository::{ServerFault, Stage};
+
+/// How an image behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Behaviour {
+    /// It works.
+    Good,
+    /// It starts, and its health checks fail.
+    Unhealthy,
+    /// It resets before the daemon runs: a panic, or a hang that the watchdog ends.
+    DiesEarly,
+    /// It hangs as soon as the daemon has started, before health is looked at.
+    HangsAtStart,
+    /// It hangs while its health is being looked at.
+    HangsLate,
+}
+
+/// What a person does, or the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// `switchback rollback`
+    RollBack,
+    /// `switchback cancel`
+    Cancel,
+    /// `switchback hold`
+    Hold,
+    /// `switchback unhold`
+    Unhold,
+    /// `switchback restart`
+    Restart,
+    /// `switchback repair`
+    Repair,
+    /// `systemctl reboot`
+    Reboot,
+    /// The repository changes.
+    Publish(Stage),
+    /// A bit flips in the inactive slot.
+    Rot,
+}
+
+/// When it happens: as soon as the device is in a phase, running a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct When {
+    /// The phase.
+    pub phase: PhaseKind,
+    /// The version that runs.
+    pub running: u8,
+}
+
+/// Of all times that something is done, those that go wrong: `times` of them, the first one of
+/// which is number `from`, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// The first.
+    pub from: u32,
+    /// How many.
+    pub times: u32,
+}
+
+impl Span {
+    /// Whether number `count` is one of them.
+    #[must_use]
+    pub const fn contains(self, count: u32) -> bool {
+        count >= self.from && count < self.from.saturating_add(self.times)
+    }
+}
+
+/// What can go wrong with a device or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IoFault {
+    /// Reading gives an error.
+    Read(Span),
+    /// Writing gives an error; where there is no room, too.
+    Write(Span),
+    /// Syncing gives an error, and nothing is durable.
+    Sync(Span),
+    /// Writing seems to work, and one bit is wrong.
+    Flip(Span),
+}
+
+/// What the device's clock does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Clock {
+    /// It is right.
+    #[default]
+    Right,
+    /// There is none: each boot begins in 1970.
+    Absent,
+    /// It runs backwards by a day with each boot.
+    Back,
+    /// In the first boot it is fourteen years ahead, and then right.
+    Ahead,
+}
+
+/// What is wrong with the boot environment that the device left the factory with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EnvironmentDamage {
+    /// Nothing.
+    #[default]
+    None,
+    /// The copy that counts is garbage.
+    One,
+    /// Every copy is garbage.
+    All,
+}
+
+/// What goes wrong beside the power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Faults {
+    /// The server's, at first; it heals after some polls.
+    pub server: ServerFault,
+    /// The slots'.
+    pub slot: Option<IoFault>,
+    /// The records': no room, no disk.
+    pub records: Option<IoFault>,
+    /// The boot environment's.
+    pub environment: Option<IoFault>,
+    /// The clock's.
+    pub clock: Clock,
+    /// The boot environment as it left the factory.
+    pub damage: EnvironmentDamage,
+    /// Whether slot b is too small for every image.
+    pub small_slot: bool,
+    /// How often an outcome cannot be told.
+    pub tell: u8,
+}
+
+/// One device's story.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// The boot script.
+    pub loader: Loader,
+    /// Tries given to a trial.
+    pub tries: u8,
+    /// How version 2 and version 3 behave; version 1 works.
+    pub behaviour: [Behaviour; 2],
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What people do, in this order.
+    pub deeds: Vec<(When, Deed)>,
+    /// What is published at the start.
+    pub published: Stage,
+    /// Whether the daemon restarts the device by itself.
+    pub automatic: bool,
+    /// Whether the inactive slot is read back from time to time.
+    pub verifies: bool,
+    /// The version that runs in the end when nothing is cut; 0 where any may.
+    pub ends_in: u8,
+}
+
+impl Scenario {
+    /// How a version behaves.
+    #[must_use]
+    pub fn behaviour(&self, version: u8) -> Behaviour {
+        match version {
+            2 => self.behaviour[0],
+            3 => self.behaviour[1],
+            _ => Behaviour::Good,
+        }
+    }
+
+    /// Whether a person wants something in it.
+    #[must_use]
+    pub fn has_person(&self) -> bool {
+        self.deeds
+            .iter()
+            .any(|(_, deed)| !matches!(deed, Deed::Publish(_) | Deed::Rot))
+    }
+}

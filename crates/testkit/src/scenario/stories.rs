@@ -1,0 +1,308 @@
+//! The stories that everything is tried with.
+
+use switchback_update_core::PhaseKind;
+
+use super::{Behaviour, Clock, Deed, EnvironmentDamage, Faults, IoFault, Scenario, Span, When};
+use crate::bootloader::Loader;
+use crate::repository::{ServerFault, Stage};
+
+/// The boot scripts and tries that everything is run with.
+#[must_use]
+pub fn boards() -> Vec<(Loader, u8)> {
+    let counted = [Loader::SwitchbackGrub, Loader::RaucUboot];
+    let mut all: Vec<_> = counted
+        .into_iter()
+        .flat_map(|loader| (1..=5).map(move |tries| (loader, tries)))
+        .collect();
+    all.push((Loader::RaucGrub, 1));
+    all
+}
+
+/// All stories on one board.
+#[must_use]
+pub fn scenarios(loader: Loader, tries: u8) -> Vec<Scenario> {
+    let mut all = images();
+    all.extend(servers());
+    all.extend(releases());
+    all.extend(storage());
+    all.extend(clocks());
+    all.extend(environments());
+    all.extend(people());
+    for scenario in &mut all {
+        scenario.name = format!("{} ({loader:?}, {tries} tries)", scenario.name);
+        scenario.loader = loader;
+        scenario.tries = tries;
+    }
+    all
+}
+
+fn plain(name: &str) -> Scenario {
+    Scenario {
+        name: name.into(),
+        loader: Loader::SwitchbackGrub,
+        tries: 1,
+        behaviour: [Behaviour::Good; 2],
+        faults: Faults::default(),
+        deeds: Vec::new(),
+        published: Stage::Two,
+        automatic: true,
+        verifies: false,
+        ends_in: 2,
+    }
+}
+
+const fn when(phase: PhaseKind, running: u8) -> When {
+    When { phase, running }
+}
+
+const fn idle(running: u8) -> When {
+    when(PhaseKind::Idle, running)
+}
+
+/// What an image may do.
+fn images() -> Vec<Scenario> {
+    let bad = |name: &str, behaviour| Scenario {
+        behaviour: [behaviour, Behaviour::Good],
+        ends_in: 1,
+        ..plain(name)
+    };
+    vec![
+        plain("good"),
+        bad("unhealthy", Behaviour::Unhealthy),
+        bad("dies early", Behaviour::DiesEarly),
+        bad("hangs at the daemon's start", Behaviour::HangsAtStart),
+        bad("hangs during health", Behaviour::HangsLate),
+    ]
+}
+
+/// What a server may do.
+fn servers() -> Vec<Scenario> {
+    let faulty = |name: &str, server| Scenario {
+        faults: Faults {
+            server,
+            ..Faults::default()
+        },
+        ..plain(name)
+    };
+    vec![
+        faulty("corrupt download, then good", ServerFault::Corrupt),
+        faulty("truncated download, then good", ServerFault::Truncated),
+        faulty("server gone, then back", ServerFault::Gone),
+        faulty("server with unsigned lies, then good", ServerFault::Lying),
+        Scenario {
+            faults: Faults {
+                tell: 2,
+                ..Faults::default()
+            },
+            ..plain("outcome cannot be told at first")
+        },
+        Scenario {
+            deeds: vec![(idle(2), Deed::Publish(Stage::One))],
+            ..plain("server replays an older repository")
+        },
+    ]
+}
+
+/// What a publisher may do.
+fn releases() -> Vec<Scenario> {
+    let third = |at| vec![(at, Deed::Publish(Stage::Three))];
+    vec![
+        Scenario {
+            deeds: third(idle(2)),
+            ends_in: 3,
+            ..plain("second update over an older good slot")
+        },
+        Scenario {
+            behaviour: [Behaviour::Good, Behaviour::DiesEarly],
+            deeds: third(idle(2)),
+            ..plain("second update dies early")
+        },
+        Scenario {
+            behaviour: [Behaviour::Unhealthy, Behaviour::Good],
+            deeds: third(idle(1)),
+            ends_in: 3,
+            ..plain("bad, then superseded")
+        },
+        Scenario {
+            deeds: third(when(PhaseKind::Installing, 1)),
+            ends_in: 3,
+            ..plain("superseded while it is installed")
+        },
+        Scenario {
+            automatic: false,
+            deeds: vec![
+                (when(PhaseKind::OnTrial, 1), Deed::Publish(Stage::Three)),
+                (when(PhaseKind::OnTrial, 1), Deed::Restart),
+                (when(PhaseKind::OnTrial, 2), Deed::Restart),
+            ],
+            ends_in: 0,
+            ..plain("superseded while it waits for a person's restart")
+        },
+        Scenario {
+            deeds: vec![(idle(2), Deed::Publish(Stage::BackToOne))],
+            ends_in: 1,
+            ..plain("publisher takes the release back")
+        },
+        Scenario {
+            deeds: vec![
+                (idle(2), Deed::Publish(Stage::Three)),
+                (idle(3), Deed::Publish(Stage::BackToTwo)),
+            ],
+            ends_in: 3,
+            ..plain("publisher takes back what the floor forbids")
+        },
+        Scenario {
+            deeds: vec![
+                (idle(2), Deed::Publish(Stage::Three)),
+                (idle(3), Deed::RollBack),
+            ],
+            ends_in: 3,
+            ..plain("person wants what the floor forbids")
+        },
+    ]
+}
+
+/// What disks may do.
+fn storage() -> Vec<Scenario> {
+    let once = |from| Span { from, times: 1 };
+    let slot = |name: &str, fault| Scenario {
+        faults: Faults {
+            slot: Some(fault),
+            ..Faults::default()
+        },
+        ..plain(name)
+    };
+    let records = |name: &str, fault| Scenario {
+        faults: Faults {
+            records: Some(fault),
+            ..Faults::default()
+        },
+        ends_in: 0,
+        ..plain(name)
+    };
+    let environment = |name: &str, fault| Scenario {
+        faults: Faults {
+            environment: Some(fault),
+            ..Faults::default()
+        },
+        ends_in: 0,
+        ..plain(name)
+    };
+    vec![
+        slot("slot cannot be written once", IoFault::Write(once(2))),
+        slot("slot cannot be synced once", IoFault::Sync(once(1))),
+        slot("slot cannot be read once", IoFault::Read(once(2))),
+        slot("slot stores a wrong bit", IoFault::Flip(once(2))),
+        Scenario {
+            faults: Faults {
+                small_slot: true,
+                ..Faults::default()
+            },
+            ends_in: 1,
+            ..plain("slot is too small")
+        },
+        records(
+            "no room for the journal at first",
+            IoFault::Write(Span { from: 1, times: 4 }),
+        ),
+        records(
+            "no room for the journal in the middle",
+            IoFault::Write(Span { from: 4, times: 3 }),
+        ),
+        records("journal cannot be synced once", IoFault::Sync(once(3))),
+        environment("environment cannot be written once", IoFault::Write(once(2))),
+        environment("environment cannot be synced once", IoFault::Sync(once(2))),
+        environment("mark good cannot be synced", IoFault::Sync(once(3))),
+        Scenario {
+            deeds: vec![(idle(2), Deed::Rot)],
+            verifies: true,
+            ..plain("inactive slot rots")
+        },
+        Scenario {
+            deeds: vec![(idle(2), Deed::Rot), (idle(2), Deed::Repair)],
+            verifies: true,
+            ..plain("inactive slot rots and is repaired")
+        },
+        Scenario {
+            deeds: vec![(idle(2), Deed::Rot), (idle(2), Deed::RollBack)],
+            ..plain("person rolls back to a slot that rotted")
+        },
+    ]
+}
+
+/// What clocks may do.
+fn clocks() -> Vec<Scenario> {
+    let clock = |name: &str, clock| Scenario {
+        faults: Faults {
+            clock,
+            ..Faults::default()
+        },
+        ..plain(name)
+    };
+    vec![
+        clock("no clock", Clock::Absent),
+        clock("clock runs backwards", Clock::Back),
+        clock("clock is ahead at first", Clock::Ahead),
+    ]
+}
+
+/// What a boot environment may look like.
+fn environments() -> Vec<Scenario> {
+    let damaged = |name: &str, damage| Scenario {
+        faults: Faults {
+            damage,
+            ..Faults::default()
+        },
+        ..plain(name)
+    };
+    vec![
+        damaged("one copy of the environment is garbage", EnvironmentDamage::One),
+        damaged("the whole environment is garbage", EnvironmentDamage::All),
+    ]
+}
+
+/// What people may do.
+fn people() -> Vec<Scenario> {
+    let mut all = vec![
+        Scenario {
+            deeds: vec![(idle(2), Deed::RollBack)],
+            ends_in: 1,
+            ..plain("person rolls back")
+        },
+        Scenario {
+            deeds: vec![(idle(2), Deed::RollBack), (idle(1), Deed::Unhold)],
+            ..plain("person rolls back and unholds")
+        },
+        Scenario {
+            automatic: false,
+            deeds: vec![(when(PhaseKind::OnTrial, 1), Deed::Restart)],
+            ..plain("person restarts")
+        },
+        Scenario {
+            deeds: vec![(when(PhaseKind::OnTrial, 2), Deed::Reboot)],
+            ..plain("person restarts the system during the trial")
+        },
+    ];
+    let places = [
+        (PhaseKind::Idle, 1),
+        (PhaseKind::Installing, 1),
+        (PhaseKind::OnTrial, 1),
+        (PhaseKind::OnTrial, 2),
+        (PhaseKind::Reporting, 2),
+    ];
+    for (phase, running) in places {
+        for deed in [Deed::Cancel, Deed::Hold, Deed::RollBack] {
+            all.push(Scenario {
+                deeds: vec![(when(phase, running), deed)],
+                faults: Faults {
+                    tell: u8::from(phase == PhaseKind::Reporting),
+                    ..Faults::default()
+                },
+                // Any of the two is right: what counts is that it is settled and told.
+                ends_in: 0,
+                ..plain(&format!("{deed:?} while {phase} in version {running}"))
+            });
+        }
+    }
+    all
+}
