@@ -132,7 +132,8 @@ impl<'a> Bench<'a> {
     /// The device is off.
     pub fn stop_in_slot_b(&self, fraction: f64) -> Result<Receiver<LoggedRequest>> {
         let extent = DiskImage::open(&self.disk.main).partition("slot-b")?;
-        let start = extent.offset / 512;
+        let first = extent.offset / 512;
+        let end = first + extent.length / 512;
         // A position inside a disk: the sizes are far below what a float holds exactly.
         #[allow(
             clippy::cast_possible_truncation,
@@ -144,7 +145,12 @@ impl<'a> Bench<'a> {
             path: self.disk.main.clone(),
             why: "the device is switched off".to_owned(),
         })?;
-        Ok(main.cut_at(CutPoint::WriteAtOrBeyond(start + ahead)))
+        // Not "at or beyond": the data partition lies behind slot b and is written all the time.
+        Ok(main.cut_at(CutPoint::WritesIn {
+            first: first + ahead,
+            end,
+            count: 1,
+        }))
     }
 
     /// Cuts the power; gives the number of sectors that were not durable.
@@ -210,7 +216,7 @@ pub(crate) fn https(error: crate::https::HttpsError) -> Error {
     clippy::needless_pass_by_value,
     reason = "the shape that map_err wants"
 )]
-fn nbd(error: crate::nbd::NbdError) -> Error {
+pub(crate) fn nbd(error: crate::nbd::NbdError) -> Error {
     Error::Server {
         why: report(&error),
     }

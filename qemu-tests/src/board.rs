@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Extent;
 use crate::error::Result;
 use crate::image::Image;
 use crate::machine::MachineBuilder;
@@ -85,4 +86,20 @@ pub trait Board: std::fmt::Debug {
     /// # Errors
     /// The disk holds no readable environment.
     fn read_env(&self, disk: &Disk) -> Result<BTreeMap<String, String>>;
+
+    /// The bytes from the first copy of the environment to the end of the last, on the drive that
+    /// holds them ([`ENV_DRIVE`] where there is one).
+    ///
+    /// # Errors
+    /// The disk cannot be read, or a copy is not where it must be.
+    fn env_extent(&self, disk: &Disk) -> Result<Extent>;
+
+    /// How many copies of the environment the bootloader would accept now; the machine must be off.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    fn whole_copies(&self, disk: &Disk) -> Result<usize>;
+
+    /// Write requests that reach the drive when one copy of the environment is saved.
+    fn writes_per_save(&self) -> u64;
 }

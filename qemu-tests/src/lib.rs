@@ -11,6 +11,7 @@
 //! - [`nbd`]: a disk that loses unflushed writes when the power is cut;
 //! - [`https`]: the repository's web server, with faults on demand;
 //! - [`product`], [`factory`], [`bench`]: the programs under test, a device, its repository;
+//! - [`torture`]: power cuts, counted;
 //! - [`scenario`]: what befalls the device, as data; [`report`]: what came of it;
 //! - [`record`]: what the real bootloaders do with an environment, for the models of them;
 //! - [`demo`]: the whole story, told as it happens.
@@ -59,6 +60,7 @@ pub mod report;
 pub mod rootfs;
 pub mod scenario;
 pub mod tools;
+pub mod torture;
 pub mod uboot;
 
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ mod process;
 mod record;
 mod scenarios;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
 cargo xtask record-bootloaders [--board grub|grub-rauc|u-boot|all]
                      run the real bootloaders and write down what they do, for the models of them
+cargo xtask torture --qemu [--board grub|u-boot|all] [--minutes N] [--seed S] [--round K] [--keep]
+                     power cuts on real bootloaders, counted; 10 minutes unless told
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
         ["record-bootloaders", rest @ ..] => record::run_from(rest),
+        ["torture", rest @ ..] => torture::run_from(rest),
         ["generate"] => check::generate(),
         ["tools"] => tools(),
         [unknown, ..] => {

@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext as _, Result};
 pub type Variables = Vec<(String, String)>;
 
 /// The size of an environment block.
-const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 1024;
 
 const HEADER: &str = "# GRUB Environment Block\n";
 
@@ -169,6 +169,15 @@ pub(super) fn parse(block: &[u8], path: &Path) -> Result<Variables> {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect())
+}
+
+/// Whether GRUB's script takes this copy: a block whose numbers at both ends agree.
+pub(super) fn is_whole(variables: &Variables) -> bool {
+    let value = |wanted: &str| {
+        let found = variables.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    value("seq").is_some() && value("seq") == value("end")
 }
 
 /// The newer of two copies, by the rule in `boot/grub/grub.cfg`.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::board::{Board, Disk, DiskSpec, MAIN_DRIVE};
 use crate::cache::Cache;
-use crate::disk::{DiskImage, Partition};
+use crate::disk::{DiskImage, Extent, Partition};
 use crate::error::{IoContext as _, Result};
 use crate::machine::{DiskBackend, DriveBus, MachineBuilder};
 use crate::tools::{self, GRUB_TOOLS};
@@ -225,5 +225,40 @@ impl Board for GrubBoard {
             )?,
         };
         Ok(variables.into_iter().collect())
+    }
+
+    fn env_extent(&self, disk: &Disk) -> Result<Extent> {
+        let image = DiskImage::open(&disk.main);
+        let length = u64::try_from(environment::BLOCK).unwrap_or(u64::MAX);
+        let mut bounds: Option<(u64, u64)> = None;
+        for (file, _) in self.contract.factory_files() {
+            let start = environment::place(&image, file)?;
+            let (first, end) = bounds.unwrap_or((start, start));
+            bounds = Some((first.min(start), end.max(start + length)));
+        }
+        let (offset, end) = bounds.unwrap_or_default();
+        Ok(Extent {
+            offset,
+            length: end - offset,
+        })
+    }
+
+    fn whole_copies(&self, disk: &Disk) -> Result<usize> {
+        let mut whole = 0;
+        for (file, _) in self.contract.factory_files() {
+            let variables = environment::parse(&self.read_block(disk, file)?, &disk.main);
+            let usable = match (self.contract, variables) {
+                (Contract::Rauc, parsed) => parsed.is_ok(),
+                (Contract::Switchback, parsed) => {
+                    parsed.is_ok_and(|variables| environment::is_whole(&variables))
+                }
+            };
+            whole += usize::from(usable);
+        }
+        Ok(whole)
+    }
+
+    fn writes_per_save(&self) -> u64 {
+        1
     }
 }

@@ -127,6 +127,12 @@ impl Console {
         self.shared.lock().lines.clone()
     }
 
+    /// The lines after the first `known`.
+    pub(crate) fn lines_after(&self, known: usize) -> Vec<ConsoleLine> {
+        let received = self.shared.lock();
+        received.lines.get(known..).unwrap_or_default().to_vec()
+    }
+
     /// The file with everything the console showed.
     pub(crate) fn log(&self) -> &Path {
         &self.log

@@ -159,6 +159,12 @@ impl Machine {
         self.console.lines()
     }
 
+    /// The console lines after the first `known`: for those who look again and again.
+    #[must_use]
+    pub fn lines_after(&self, known: usize) -> Vec<ConsoleLine> {
+        self.console.lines_after(known)
+    }
+
     /// The file with everything the console showed.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -100,11 +100,21 @@ fn wait_for_cut<'a>(
 }
 
 impl Armed {
-    fn is_reached_by(&self, request: &LoggedRequest) -> bool {
-        match (self.point, request.kind) {
-            (_, Kind::Trim) | (CutPoint::WriteAtOrBeyond(_), Kind::Flush) => false,
-            (CutPoint::Change(number), _) => request.change >= number,
-            (CutPoint::WriteAtOrBeyond(lba), _) => request.lba + request.sectors > lba,
+    /// Whether this request is the one to stop at; counts it when it is one on the way there.
+    fn is_reached_by(&mut self, request: &LoggedRequest) -> bool {
+        let behind = request.lba + request.sectors;
+        match (&mut self.point, request.kind) {
+            (_, Kind::Trim)
+            | (CutPoint::WriteAtOrBeyond(_) | CutPoint::WritesIn { .. }, Kind::Flush) => false,
+            (CutPoint::Change(number), _) => request.change >= *number,
+            (CutPoint::WriteAtOrBeyond(lba), _) => behind > *lba,
+            (CutPoint::WritesIn { first, end, count }, _) => {
+                if request.lba >= *end || behind <= *first {
+                    return false;
+                }
+                *count = count.saturating_sub(1);
+                *count == 0
+            }
         }
     }
 }

@@ -121,6 +121,16 @@ pub enum CutPoint {
     Change(u64),
     /// The first write or zeroing from now that touches this sector or one behind it.
     WriteAtOrBeyond(u64),
+    /// The n-th write or zeroing from now that touches these sectors: `first` and those up to, not
+    /// including, `end`.
+    WritesIn {
+        /// First sector of the range.
+        first: u64,
+        /// First sector behind it.
+        end: u64,
+        /// Which of these writes, counted from 1.
+        count: u64,
+    },
 }
 
 /// What passed through the server.
@@ -288,7 +298,7 @@ impl CutServer {
         let mut state = self.shared.state();
         let point = match point {
             CutPoint::Change(count) => CutPoint::Change(state.traffic.changes + count.max(1)),
-            CutPoint::WriteAtOrBeyond(_) => point,
+            CutPoint::WriteAtOrBeyond(_) | CutPoint::WritesIn { .. } => point,
         };
         state.armed = Some(Armed { point, reached });
         receiver

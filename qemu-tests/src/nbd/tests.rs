@@ -319,6 +319,25 @@ fn an_armed_cut_waits_for_a_write_that_touches_its_sector() {
 }
 
 #[test]
+fn writes_are_counted_in_a_range_only() {
+    let bench = Bench::new();
+    let disk = bench.power_on();
+    let mut client = bench.client();
+    let reached = disk.cut_at(CutPoint::WritesIn {
+        first: 10,
+        end: 12,
+        count: 2,
+    });
+    for lba in [12, 11, 9] {
+        client.write(lba, 1, 1, false);
+    }
+    client.flush();
+    assert!(reached.try_recv().is_err());
+    client.send(false, 1, 9 * 512, 1024, &[3; 1024]);
+    assert_eq!(reached.recv().unwrap().lba, 9);
+}
+
+#[test]
 fn changes_are_counted_from_when_the_cut_is_armed() {
     let bench = Bench::new();
     let disk = bench.power_on();

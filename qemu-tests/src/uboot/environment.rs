@@ -61,6 +61,29 @@ pub(super) fn read(card: &Path) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
+/// Whether U-Boot takes this copy: a CRC-32 (little-endian), a flag byte, and the data it is over.
+pub(super) fn is_whole(copy: &[u8]) -> bool {
+    let Some((sum, rest)) = copy.split_first_chunk::<4>() else {
+        return false;
+    };
+    let data = rest.get(1..).unwrap_or_default();
+    u32::from_le_bytes(*sum) == crc32(data)
+}
+
+/// The CRC-32 of zlib and Ethernet, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let register = bytes.iter().fold(u32::MAX, |register, byte| {
+        (0..8).fold(register ^ u32::from(*byte), |value, _| {
+            if value & 1 == 1 {
+                (value >> 1) ^ 0xedb8_8320
+            } else {
+                value >> 1
+            }
+        })
+    });
+    !register
+}
+
 /// Changes variables in one write, as `fw_setenv` does. An empty value removes the variable.
 pub(super) fn set(card: &Path, changes: &[(&str, &str)]) -> Result<()> {
     let configuration = configuration(card)?;
@@ -92,4 +115,22 @@ fn configuration(card: &Path) -> Result<tempfile::NamedTempFile> {
         .collect();
     fs::write(file.path(), lines).io("write", file.path())?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{crc32, is_whole};
+
+    #[test]
+    fn checksum_is_that_of_zlib_and_tells_a_torn_copy() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        let data = b"BOOT_ORDER=A B\0\0";
+        let mut copy = crc32(data).to_le_bytes().to_vec();
+        copy.push(1);
+        copy.extend_from_slice(data);
+        assert!(is_whole(&copy));
+        copy[12] ^= 1;
+        assert!(!is_whole(&copy));
+        assert!(!is_whole(&copy[..3]));
+    }
 }

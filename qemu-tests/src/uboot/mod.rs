@@ -15,7 +15,7 @@ pub use environment::{COPIES, COPY_SIZE};
 use crate::board::{Board, Disk, DiskSpec, ENV_DRIVE, MAIN_DRIVE};
 use crate::cache::{Cache, Key};
 use crate::command::Run;
-use crate::disk::{DiskImage, Partition};
+use crate::disk::{DiskImage, Extent, Partition};
 use crate::error::{Error, IoContext as _, Result};
 use crate::machine::{DiskBackend, DriveBus, MachineBuilder};
 use crate::tools::{self, UBOOT_TOOLS};
@@ -155,6 +155,27 @@ impl Board for UbootBoard {
 
     fn read_env(&self, disk: &Disk) -> Result<BTreeMap<String, String>> {
         environment::read(card(disk)?)
+    }
+
+    fn env_extent(&self, _disk: &Disk) -> Result<Extent> {
+        let [first, last] = COPIES;
+        Ok(Extent {
+            offset: first,
+            length: last + COPY_SIZE - first,
+        })
+    }
+
+    fn whole_copies(&self, disk: &Disk) -> Result<usize> {
+        let copies = self.read_copies(disk)?;
+        Ok(copies
+            .iter()
+            .filter(|copy| environment::is_whole(copy))
+            .count())
+    }
+
+    fn writes_per_save(&self) -> u64 {
+        // QEMU's card passes on sector by sector.
+        COPY_SIZE / 512
     }
 }
 

@@ -1,0 +1,224 @@
+//! Power cuts on real bootloaders, as many as time allows, each judged and counted.
+//!
+//! A round begins with a disk that was kept when the device stood at a certain place of an update,
+//! cuts the power at points drawn from a seed, switches on again after each, lets the device
+//! settle, and judges what it ended with. All is drawn from one seed, so that a round can be
+//! repeated; how far a guest had come when the clock cut it may still differ from run to run.
+
+mod device;
+mod judge;
+mod plan;
+mod prepare;
+mod round;
+mod tally;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::board::Board;
+use crate::cache::Cache;
+use crate::demo::BoardKind;
+use crate::error::{IoContext as _, Result};
+use crate::product::{Guest, Product, workspace};
+use crate::rootfs::{Ingredients, TinyRootfs};
+use judge::Verdict;
+pub use plan::Class;
+use plan::Plan;
+use prepare::Prepared;
+pub use tally::Tally;
+
+/// Emulation takes a processor for each machine.
+const PROCESSORS: usize = 2;
+/// After so many failed rounds of a board more of them tell nothing new.
+const ENOUGH_FAILURES: usize = 10;
+
+/// When a board is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// No round begins after this time.
+    Time(Duration),
+    /// After so many rounds.
+    Rounds(u64),
+    /// One round, this one.
+    Only(u64),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The boards, at the same time.
+    pub boards: Vec<BoardKind>,
+    /// When to stop; counted from when the first disk is ready.
+    pub until: Until,
+    /// Where all draws come from.
+    pub seed: u64,
+    /// Leave the disks and logs of rounds that went well, too.
+    pub keep: bool,
+    /// Name of the reports, before the board's name.
+    pub report: &'static str,
+}
+
+/// Runs rounds on all boards; tells each as it ends. One tally for each board.
+///
+/// # Errors
+/// The rig cannot be set up.
+pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>> {
+    tell("building the product and the guests");
+    let cache = Cache::open()?;
+    let product = Product::build()?;
+    let ingredients = Ingredients::prepare(&cache)?;
+    let guest = TinyRootfs::new(&ingredients)?;
+    let work = workspace().join("target/qemu/torture");
+    std::fs::create_dir_all(&work).io("make", &work)?;
+    let workers = (PROCESSORS / options.boards.len().max(1)).max(1);
+
+    let mut rigs = Vec::new();
+    for kind in &options.boards {
+        let own = work.join(kind.name());
+        if own.exists() {
+            std::fs::remove_dir_all(&own).io("remove", &own)?;
+        }
+        std::fs::create_dir_all(&own).io("make", &own)?;
+        let overlay = product.stage(Guest::Tiny, kind.contract(), &own)?;
+        rigs.push((*kind, kind.quick(&cache)?, overlay, own));
+    }
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (kind, board, overlay, own) in &rigs {
+            let (product, guest) = (&product, &guest);
+            running.push(scope.spawn(move || -> Result<Tally> {
+                let board: &(dyn Board + Sync) = &**board;
+                tell(&format!(
+                    "{}: preparing the disks to begin with",
+                    kind.name()
+                ));
+                let bed = Prepared::make(board, product, guest, overlay, own)?;
+                tell(&format!("{}: {:?}", kind.name(), bed.reference));
+                let tally = Tally::new(kind.name(), options.seed, options.report);
+                rounds(&bed, tally, options, workers, own, tell)
+            }));
+        }
+        running
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    Err(crate::Error::Server {
+                        why: "a thread of the rig died".to_owned(),
+                    })
+                })
+            })
+            .collect()
+    })
+}
+
+fn rounds(
+    bed: &Prepared<'_>,
+    tally: Tally,
+    options: &Options,
+    workers: usize,
+    own: &Path,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Tally> {
+    let begun = Instant::now();
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(0_usize);
+    let tally = Mutex::new(tally);
+    let take = || {
+        if *failures.lock().unwrap_or_else(PoisonError::into_inner) >= ENOUGH_FAILURES {
+            return None;
+        }
+        let round = next.fetch_add(1, Ordering::Relaxed);
+        match options.until {
+            Until::Time(time) => (begun.elapsed() < time).then_some(round),
+            Until::Rounds(count) => (round < count).then_some(round),
+            Until::Only(wanted) => (round == 0).then_some(wanted),
+        }
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let (take, tally, failures) = (&take, &tally, &failures);
+            scope.spawn(move || {
+                while let Some(round) = take() {
+                    let plan = Plan::draw(options.seed, round, bed.board.writes_per_save());
+                    let work = own.join(format!("round-{worker}"));
+                    let ok = one(bed, &plan, options, &work, tally, tell);
+                    if !ok {
+                        *failures.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                    }
+                }
+            });
+        }
+    });
+    Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Plays one round and counts it; false when it failed.
+fn one(
+    bed: &Prepared<'_>,
+    plan: &Plan,
+    options: &Options,
+    work: &Path,
+    tally: &Mutex<Tally>,
+    tell: &(dyn Fn(&str) + Sync),
+) -> bool {
+    let class = plan.cuts.first().map_or(Class::AnyTime, |cut| cut.class);
+    let outcome = round::play(bed, plan, work);
+    let failed = !matches!(
+        outcome.as_ref().map(|played| &played.verdict),
+        Ok(Verdict::Committed | Verdict::Returned | Verdict::RolledBack)
+    );
+    let kept = (failed || options.keep).then(|| keep(plan, work)).flatten();
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = bed.board.name();
+    let counted = match &outcome {
+        Ok(played) => {
+            tell(&format!(
+                "{name} round {:>4} {:<42} {} cut(s) {:>3} s  {}{}",
+                plan.round,
+                class.name(),
+                played.cuts.len(),
+                played.took.as_secs(),
+                describe(&played.verdict),
+                if failed {
+                    format!("\n  repeat: {}", tally.repeat(plan.round))
+                } else {
+                    String::new()
+                },
+            ));
+            tally.add(class, plan.round, played, kept.as_deref())
+        }
+        Err(error) => {
+            tell(&format!(
+                "{name} round {:>4} could not be played: {error}",
+                plan.round
+            ));
+            tally.add_rig_failure(plan.round, &error.to_string())
+        }
+    };
+    if let Err(error) = counted {
+        tell(&format!("the report could not be written: {error}"));
+    }
+    !failed
+}
+
+/// Moves a round's disks and logs to where they stay, with the plan beside them.
+fn keep(plan: &Plan, work: &Path) -> Option<PathBuf> {
+    let place = work.with_file_name(format!("kept-{}", plan.round));
+    let _absent = std::fs::remove_dir_all(&place);
+    std::fs::rename(work, &place).ok()?;
+    std::fs::write(place.join("plan.txt"), format!("{plan:#?}\n")).ok()?;
+    Some(place)
+}
+
+fn describe(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Committed => "committed".to_owned(),
+        Verdict::Returned => "returned, committed".to_owned(),
+        Verdict::RolledBack => "rolled back".to_owned(),
+        Verdict::Brick(why) => format!("BRICK: {why}"),
+        Verdict::Wrong(why) => format!("WRONG: {why}"),
+    }
+}

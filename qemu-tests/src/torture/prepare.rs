@@ -1,0 +1,227 @@
+//! Disks to begin rounds with, made once for each board.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::device::Device;
+use super::plan::Start;
+use crate::board::{Board, Disk, DiskSpec};
+use crate::command::Run;
+use crate::error::{Error, IoContext as _, Result};
+use crate::factory::{DeviceSettings, Repository, provision};
+use crate::https::HttpsServer;
+use crate::image::Image;
+use crate::nbd::Survive;
+use crate::product::Product;
+use crate::rootfs::{GuestFile, RootfsSpec, TinyRootfs, Variant};
+
+/// Longest step of the preparation.
+const STEP: Duration = Duration::from_secs(180);
+/// Large enough for the journal of ext4, small enough to be copied often.
+const DATA_SIZE: u64 = 16 << 20;
+/// An unhealthy version is found out quickly.
+const QUICK_VERDICT: &str = "[health]\ndeadline = \"2s\"\n";
+
+/// What an undisturbed update took on this board and this host.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reference {
+    /// From power on to the bootloader's choice, in milliseconds.
+    pub(super) loader_ms: u64,
+    /// From that choice to the guest's first line, in milliseconds.
+    pub(super) boot_ms: u64,
+    /// From power on with an update on offer to its commit, in milliseconds.
+    pub(super) update_ms: u64,
+    /// Changes on the main drive in that time.
+    pub(super) update_changes: u64,
+}
+
+/// A board with its disks. The servers run as long as it lives.
+pub(super) struct Prepared<'a> {
+    pub(super) board: &'a (dyn Board + Sync),
+    pub(super) one: Image,
+    pub(super) two: Image,
+    pub(super) reference: Reference,
+    /// Files on the boot partition, when it is a FAT with the environment on it.
+    pub(super) boot_files: Option<usize>,
+    offered: Disk,
+    armed: Disk,
+    unhealthy: Disk,
+    committed: Disk,
+    _servers: [HttpsServer; 2],
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn make(
+        board: &'a (dyn Board + Sync),
+        product: &Product,
+        guest: &TinyRootfs<'_>,
+        overlay: &Path,
+        work: &Path,
+    ) -> Result<Self> {
+        let spec = |version| RootfsSpec::new(version).overlay(overlay);
+        let one = guest.image(&spec("1"))?;
+        let two = guest.image(&spec("2"))?;
+        let place = "/usr/lib/switchback/config.d/20-quick-verdict.toml";
+        let unhealthy = spec("2")
+            .variant(Variant::UnhealthyApp)
+            .file(place, GuestFile::text(QUICK_VERDICT));
+        let unhealthy = guest.image(&unhealthy)?;
+
+        let good = Line::begin(board, product, &one, &work.join("good"))?;
+        let offered = good.offer(&two)?;
+        let mut device = Device::new(board, copy(&offered, &good.work.join("run"))?, &good.work);
+        let mut reference = Reference::default();
+        device.switch_on()?;
+        until(&mut device, "SB: slot=A")?;
+        reference.loader_ms = millis(device.on_for());
+        until(&mut device, "SB: TINY-UP")?;
+        reference.boot_ms = millis(device.on_for()).saturating_sub(reference.loader_ms);
+        until(&mut device, "is armed: ")?;
+        reference.update_ms = millis(device.on_for());
+        reference.update_changes = device.changes();
+        device.cut(Survive::Nothing)?;
+        let armed = copy(&device.disk, &good.work.join("armed"))?;
+        device.switch_on()?;
+        until(&mut device, "is healthy and committed")?;
+        reference.update_ms += millis(device.on_for());
+        reference.update_changes += device.changes();
+        settle(&mut device)?;
+        device.cut(Survive::Everything)?;
+        let committed = copy(&device.disk, &good.work.join("committed"))?;
+
+        let bad = Line::begin(board, product, &one, &work.join("bad"))?;
+        let start = bad.offer(&unhealthy)?;
+        let mut device = Device::new(board, copy(&start, &bad.work.join("run"))?, &bad.work);
+        device.switch_on()?;
+        until(&mut device, "is armed: ")?;
+        device.cut(Survive::Nothing)?;
+        let unhealthy = copy(&device.disk, &bad.work.join("armed"))?;
+        Ok(Self {
+            board,
+            one,
+            two,
+            reference,
+            boot_files: boot_files(&offered)?,
+            offered,
+            armed,
+            unhealthy,
+            committed,
+            _servers: [good.server, bad.server],
+        })
+    }
+
+    /// The kept disk of a start.
+    pub(super) const fn disk(&self, start: Start) -> &Disk {
+        match start {
+            Start::Offered => &self.offered,
+            Start::Armed => &self.armed,
+            Start::Unhealthy => &self.unhealthy,
+            Start::Committed => &self.committed,
+        }
+    }
+}
+
+/// A device with version 1 and a repository of its own.
+struct Line<'a> {
+    board: &'a dyn Board,
+    repository: Repository,
+    server: HttpsServer,
+    disk: Disk,
+    work: PathBuf,
+}
+
+impl<'a> Line<'a> {
+    fn begin(board: &'a dyn Board, product: &Product, one: &Image, work: &Path) -> Result<Self> {
+        std::fs::create_dir_all(work).io("make", work)?;
+        let repository = Repository::create(product, work)?;
+        repository.publish(one, "1")?;
+        let server = HttpsServer::start(&repository.directory).map_err(crate::bench::https)?;
+        let spec = DiskSpec {
+            data_size: DATA_SIZE,
+            ..DiskSpec::new(one, work)
+        };
+        let disk = board.build_disk(&spec)?;
+        let settings = DeviceSettings {
+            poll_interval: "2s",
+            ..DeviceSettings::default()
+        };
+        provision(&disk, &server, &repository, &settings)?;
+        Ok(Self {
+            board,
+            repository,
+            server,
+            disk,
+            work: work.to_owned(),
+        })
+    }
+
+    /// Lets version 1 come up and settle, then publishes `two`; the disk of the device, which is
+    /// switched off.
+    fn offer(&self, two: &Image) -> Result<Disk> {
+        let mut device = Device::new(self.board, self.disk.clone(), &self.work);
+        device.switch_on()?;
+        until(&mut device, "version 1 runs already")?;
+        // What it still writes down about this boot.
+        std::thread::sleep(Duration::from_secs(2));
+        device.cut(Survive::Everything)?;
+        self.repository.publish(two, "2")?;
+        Ok(self.disk.clone())
+    }
+}
+
+fn until(device: &mut Device<'_>, part: &str) -> Result<()> {
+    match device.wait(Some(part), false, STEP)? {
+        Some(_) => Ok(()),
+        None => Err(Error::Server {
+            why: format!("preparing: the device did not say `{part}` within {STEP:?}"),
+        }),
+    }
+}
+
+fn settle(device: &mut Device<'_>) -> Result<()> {
+    match device.wait(None, true, STEP)? {
+        Some(_) => Ok(()),
+        None => Err(Error::Server {
+            why: format!("preparing: the device did not settle within {STEP:?}"),
+        }),
+    }
+}
+
+/// Copies a device's disks, holes as holes, into a directory that is made.
+pub(super) fn copy(disk: &Disk, to: &Path) -> Result<Disk> {
+    std::fs::create_dir_all(to).io("make", to)?;
+    let one = |from: &Path, name: &str| -> Result<PathBuf> {
+        let place = to.join(name);
+        Run::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(from)
+            .arg(&place)
+            .check()?;
+        Ok(place)
+    };
+    Ok(Disk {
+        main: one(&disk.main, "disk.img")?,
+        env: disk
+            .env
+            .as_deref()
+            .map(|env| one(env, "env.img"))
+            .transpose()?,
+    })
+}
+
+/// How many files the boot partition with the environment holds; `None` where the environment is
+/// not in files.
+pub(super) fn boot_files(disk: &Disk) -> Result<Option<usize>> {
+    if disk.env.is_some() {
+        return Ok(None);
+    }
+    let address = crate::disk::DiskImage::open(&disk.main).fat_address("esp")?;
+    let listed = Run::new("mdir")
+        .args(["-/", "-b", "-i", &address, "::"])
+        .text()?;
+    Ok(Some(listed.lines().filter(|line| !line.is_empty()).count()))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

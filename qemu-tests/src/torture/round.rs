@@ -1,0 +1,96 @@
+//! One round: a kept disk, power cuts, and what the device makes of them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::device::{Device, Hit, Seen};
+use super::judge::{self, Verdict};
+use super::plan::{Class, Plan};
+use super::prepare::{Prepared, copy};
+use crate::error::Result;
+use crate::nbd::Survive;
+
+/// A device that shows no guest for so long is a brick.
+const UP: Duration = Duration::from_secs(120);
+/// And one that is up must have settled by then, with downloads and restarts.
+const SETTLE: Duration = Duration::from_secs(240);
+
+/// What came of a round.
+#[derive(Debug, Clone)]
+pub(super) struct Played {
+    /// The cuts that were made, and whether at their point.
+    pub(super) cuts: Vec<(Class, Hit)>,
+    /// How it ended.
+    pub(super) verdict: Verdict,
+    /// How long it took.
+    pub(super) took: Duration,
+}
+
+/// Plays a round in the directory `work`, which is emptied first.
+pub(super) fn play(bed: &Prepared<'_>, plan: &Plan, work: &Path) -> Result<Played> {
+    let started = Instant::now();
+    if work.exists() {
+        std::fs::remove_dir_all(work).map_err(|source| crate::Error::Io {
+            doing: "remove",
+            path: work.to_owned(),
+            source,
+        })?;
+    }
+    let disk = copy(bed.disk(plan.start), work)?;
+    let mut device = Device::new(bed.board, disk, work);
+    let mut cuts = Vec::new();
+    let verdict = run(bed, plan, &mut device, &mut cuts, work)?;
+    Ok(Played {
+        cuts,
+        verdict,
+        took: started.elapsed(),
+    })
+}
+
+fn run(
+    bed: &Prepared<'_>,
+    plan: &Plan,
+    device: &mut Device<'_>,
+    cuts: &mut Vec<(Class, Hit)>,
+    work: &Path,
+) -> Result<Verdict> {
+    for cut in &plan.cuts {
+        device.switch_on()?;
+        let hit = device.run_to(cut, &bed.reference, bed.two.size, SETTLE)?;
+        if hit == Hit::Missed {
+            break;
+        }
+        cuts.push((cut.class, hit));
+        if let Some(why) = judge::after_cut(bed, &device.disk)? {
+            return Ok(Verdict::Wrong(format!("after cut {}: {why}", cuts.len())));
+        }
+    }
+    if !device.is_on() {
+        device.switch_on()?;
+    }
+    if device.watch.up.is_none() && device.wait(Some("SB: TINY-UP"), false, UP)? != Some(Seen::Line)
+    {
+        return Ok(Verdict::Brick(format!("no guest came up within {UP:?}")));
+    }
+    if device.wait(None, true, SETTLE)?.is_none() {
+        return Ok(match &device.watch.up {
+            Some((slot, version)) => Verdict::Wrong(format!(
+                "version {version} in slot {slot} did not settle within {SETTLE:?}"
+            )),
+            None => Verdict::Brick(format!("no guest was up after {SETTLE:?}")),
+        });
+    }
+    let Some(up) = device.watch.up.clone() else {
+        return Ok(Verdict::Brick("no guest was up in the end".to_owned()));
+    };
+    device.cut(Survive::Everything)?;
+    judge::settled(
+        bed,
+        &device.disk,
+        &device.watch,
+        &up,
+        plan.start,
+        cuts.len(),
+        work,
+    )
+}

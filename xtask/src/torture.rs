@@ -1,0 +1,81 @@
+//! `torture`: power cuts on real bootloaders, drawn from a seed and counted.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use qemu_tests::demo::BoardKind;
+use qemu_tests::torture::{Class, Options, Tally, Until, run};
+
+/// What the small matrix draws from: always the same, so that a failure is not luck.
+const MATRIX_SEED: u64 = 5;
+
+/// From the command line.
+pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
+    let mut options = Options {
+        boards: vec![BoardKind::Grub, BoardKind::Uboot],
+        until: Until::Time(Duration::from_secs(10 * 60)),
+        seed: fresh_seed(),
+        keep: false,
+        report: "torture-qemu",
+    };
+    let mut qemu = false;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut number = || -> anyhow::Result<u64> {
+            let value = words
+                .next()
+                .with_context(|| format!("{word} needs a number"))?;
+            value
+                .parse()
+                .with_context(|| format!("{word} takes a number, not {value}"))
+        };
+        match *word {
+            "--qemu" => qemu = true,
+            "--keep" => options.keep = true,
+            "--minutes" => {
+                options.until = Until::Time(Duration::from_secs(number()?.saturating_mul(60)));
+            }
+            "--seed" => options.seed = number()?,
+            "--round" => options.until = Until::Only(number()?),
+            "--board" => options.boards = crate::boards(words.next().copied())?,
+            other => bail!("torture: unknown argument {other}"),
+        }
+    }
+    if !qemu {
+        bail!("torture: --qemu says that the cuts are made on real bootloaders in QEMU");
+    }
+    if options.boards.contains(&BoardKind::GrubRauc) {
+        bail!("torture: RAUC's script gives a trial one try: a cut there is a rollback by design");
+    }
+    torture(&options)
+}
+
+/// Each class of cuts once, on two boards at the same time.
+pub(crate) fn matrix() -> anyhow::Result<()> {
+    let rounds = u64::try_from(Class::ALL.len())?;
+    torture(&Options {
+        boards: vec![BoardKind::Grub, BoardKind::Uboot],
+        until: Until::Rounds(rounds),
+        seed: MATRIX_SEED,
+        keep: false,
+        report: "torture-qemu-matrix",
+    })
+}
+
+fn torture(options: &Options) -> anyhow::Result<()> {
+    println!("seed {}", options.seed);
+    let tallies = run(options, &|line| println!("{line}"))?;
+    for tally in &tallies {
+        println!("\n{}report: {}", tally.table(), tally.path().display());
+    }
+    if !tallies.iter().all(Tally::is_ok) {
+        bail!("power cuts ended in bricks or wrong outcomes, or none could be made");
+    }
+    Ok(())
+}
+
+/// A seed that is another one each time, short enough to be typed.
+fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(1, |time| time.as_secs() % 1_000_000)
+}
