@@ -6,7 +6,7 @@ use qemu_tests::demo;
 use qemu_tests::report::{Entry, Report};
 
 use crate::process::cargo;
-use crate::{check, scenarios};
+use crate::{check, scenarios, torture};
 
 /// Tests that start machines one by one: the bootloaders' own rules, without the product.
 const BOARD_TESTS: &[&str] = &[
@@ -48,6 +48,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ..demo::Options::default()
     };
     demo::run_into(&short, &mut report)?;
+    step(
+        &mut report,
+        "power cuts on real bootloaders",
+        torture::matrix,
+    )?;
     println!("\n== whole updates on all boards");
     scenarios::run(&scenarios::ALL, "", &mut report)
 }

@@ -22,6 +22,11 @@ const POINT: Duration = Duration::from_secs(20);
 /// A settled device gets this long to reach a point that lies in what it does when idle.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// A drive that was left alone for so long is left alone.
+const REST: Duration = Duration::from_millis(1200);
+/// But a device that polls writes from time to time.
+const REST_LIMIT: Duration = Duration::from_secs(6);
+
 /// A device.
 pub(super) struct Device<'a> {
     board: &'a dyn Board,
@@ -152,6 +157,22 @@ impl<'a> Device<'a> {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Waits until the main drive was left alone for a while: what a settled device still writes
+    /// down about how it settled. A file system's own writes end this wait, too.
+    pub(super) fn rest(&mut self) -> Result<()> {
+        let deadline = Instant::now() + REST_LIMIT;
+        let mut changes = self.changes();
+        let mut since = Instant::now();
+        while since.elapsed() < REST && Instant::now() < deadline {
+            self.wait(None, false, LOOK)?;
+            if self.changes() != changes {
+                changes = self.changes();
+                since = Instant::now();
+            }
+        }
+        Ok(())
     }
 
     /// Lets the device run to a cut, and cuts.

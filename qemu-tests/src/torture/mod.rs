@@ -30,8 +30,9 @@ use plan::Plan;
 use prepare::Prepared;
 pub use tally::Tally;
 
-/// Emulation takes a processor for each machine.
-const PROCESSORS: usize = 2;
+/// Machines at once. Emulation takes a processor for each, but a device also waits: for its health
+/// to settle, for the next poll.
+const MACHINES: usize = 4;
 /// After so many failed rounds of a board more of them tell nothing new.
 const ENOUGH_FAILURES: usize = 10;
 
@@ -73,7 +74,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
     let guest = TinyRootfs::new(&ingredients)?;
     let work = workspace().join("target/qemu/torture");
     std::fs::create_dir_all(&work).io("make", &work)?;
-    let workers = (PROCESSORS / options.boards.len().max(1)).max(1);
+    let workers = (MACHINES / options.boards.len().max(1)).max(1);
 
     let mut rigs = Vec::new();
     for kind in &options.boards {

@@ -233,8 +233,9 @@ impl Plan {
         let start = class.start();
         let mut cuts = vec![class.cut(&mut dice, writes_per_save)];
         let more = match class {
-            Class::Blips => 1 + dice.below(6),
-            _ => [0, 1, 1, 2, 2, 3].get(dice.index(6)).copied().unwrap_or(1),
+            Class::Blips => 2 + dice.below(6),
+            // One or two cuts leave a trial its last try; more eat it, and cut the way back.
+            _ => [0, 1, 1, 2, 4, 6].get(dice.index(6)).copied().unwrap_or(1),
         };
         for _ in 0..more {
             let next = dice.follow_up(class);
@@ -299,7 +300,7 @@ impl Dice {
             Class::EarlyBoot,
             Class::Health,
             Class::InCommit,
-            Class::LoaderSave,
+            Class::CommitReport,
         ];
         const COMMITTED: [Class; 4] = [
             Class::Loader,

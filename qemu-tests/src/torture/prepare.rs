@@ -86,6 +86,7 @@ impl<'a> Prepared<'a> {
         reference.update_ms += millis(device.on_for());
         reference.update_changes += device.changes();
         settle(&mut device)?;
+        device.rest()?;
         device.cut(Survive::Everything)?;
         let committed = copy(&device.disk, &good.work.join("committed"))?;
 
@@ -161,8 +162,7 @@ impl<'a> Line<'a> {
         let mut device = Device::new(self.board, self.disk.clone(), &self.work);
         device.switch_on()?;
         until(&mut device, "version 1 runs already")?;
-        // What it still writes down about this boot.
-        std::thread::sleep(Duration::from_secs(2));
+        device.rest()?;
         device.cut(Survive::Everything)?;
         self.repository.publish(two, "2")?;
         Ok(self.disk.clone())

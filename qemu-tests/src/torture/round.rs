@@ -80,6 +80,7 @@ fn run(
             None => Verdict::Brick(format!("no guest was up after {SETTLE:?}")),
         });
     }
+    device.rest()?;
     let Some(up) = device.watch.up.clone() else {
         return Ok(Verdict::Brick("no guest was up in the end".to_owned()));
     };
