@@ -1,5 +1,6 @@
 //! Whether what a device ended with is right, read from its disks with other programs than its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -42,6 +43,16 @@ pub(super) fn after_cut(bed: &Prepared<'_>, disk: &Disk) -> Result<Option<String
     }
     Ok((!holds(disk, "slot-a", &bed.one)?)
         .then(|| "slot a is not version 1 any more, byte for byte".to_owned()))
+}
+
+/// How many tries a slot has left, as the environment says it.
+pub(super) fn tries_left(env: &BTreeMap<String, String>, slot: &str) -> String {
+    let names = match slot {
+        "A" => ["a_left", "BOOT_A_LEFT"],
+        _ => ["b_left", "BOOT_B_LEFT"],
+    };
+    let found = names.iter().find_map(|name| env.get(*name));
+    found.cloned().unwrap_or_default()
 }
 
 /// Judges a settled device, which is switched off. `cuts` came in this round.
@@ -113,12 +124,9 @@ pub(super) fn settled(
     must(order.starts_with(slot), &|| {
         format!("slot {slot} runs, the order is \"{order}\"")
     });
-    let left = match slot {
-        "A" => value(["a_left", "BOOT_A_LEFT"]),
-        _ => value(["b_left", "BOOT_B_LEFT"]),
-    };
+    let left = tries_left(&env, slot);
     must(left == "3", &|| {
-        format!("slot {slot} runs and has {left} tries left, not 3")
+        format!("slot {slot} runs and has \"{left}\" tries left, not 3")
     });
     let files = boot_files(disk)?;
     must(files == bed.boot_files, &|| {

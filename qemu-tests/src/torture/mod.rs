@@ -30,9 +30,8 @@ use plan::Plan;
 use prepare::Prepared;
 pub use tally::Tally;
 
-/// Machines at once. Emulation takes a processor for each, but a device also waits: for its health
-/// to settle, for the next poll.
-const MACHINES: usize = 4;
+/// Machines at once: emulation takes a processor for each.
+const MACHINES: usize = 2;
 /// After so many failed rounds of a board more of them tell nothing new.
 const ENOUGH_FAILURES: usize = 10;
 
