@@ -20,8 +20,11 @@ cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
 cargo xtask record-bootloaders [--board grub|grub-rauc|u-boot|all]
                      run the real bootloaders and write down what they do, for the models of them
-cargo xtask torture --qemu [--board grub|u-boot|all] [--minutes N] [--seed S] [--round K] [--keep]
+cargo xtask torture --qemu [--board grub|u-boot|all] [--minutes N] [--seed S] [--round K]
+                           [--first-cut] [--keep]
                      power cuts on real bootloaders, counted; 10 minutes unless told
+cargo xtask torture --qemu --matrix
+                     each kind of power cut once: what `test` does
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";

@@ -40,8 +40,8 @@ const ENOUGH_FAILURES: usize = 10;
 pub enum Until {
     /// No round begins after this time.
     Time(Duration),
-    /// After so many rounds.
-    Rounds(u64),
+    /// When each class was played once, on one of the boards, which take turns.
+    OnceEach,
     /// One round, this one.
     Only(u64),
 }
@@ -55,6 +55,8 @@ pub struct Options {
     pub until: Until,
     /// Where all draws come from.
     pub seed: u64,
+    /// Make only the first cut of each round.
+    pub first_cut_only: bool,
     /// Leave the disks and logs of rounds that went well, too.
     pub keep: bool,
     /// Name of the reports, before the board's name.
@@ -87,7 +89,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
     }
     std::thread::scope(|scope| {
         let mut running = Vec::new();
-        for (kind, board, overlay, own) in &rigs {
+        for (turn, (kind, board, overlay, own)) in (0..).zip(&rigs) {
             let (product, guest) = (&product, &guest);
             running.push(scope.spawn(move || -> Result<Tally> {
                 let board: &(dyn Board + Sync) = &**board;
@@ -97,8 +99,8 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
                 ));
                 let bed = Prepared::make(board, product, guest, overlay, own)?;
                 tell(&format!("{}: {:?}", kind.name(), bed.reference));
-                let tally = Tally::new(kind.name(), options.seed, options.report);
-                rounds(&bed, tally, options, workers, own, tell)
+                let tally = Tally::new(kind.name(), options);
+                rounds(&bed, tally, options, (turn, workers), own, tell)
             }));
         }
         running
@@ -118,11 +120,13 @@ fn rounds(
     bed: &Prepared<'_>,
     tally: Tally,
     options: &Options,
-    workers: usize,
+    (turn, workers): (u64, usize),
     own: &Path,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Tally> {
     let begun = Instant::now();
+    let boards = u64::try_from(options.boards.len()).unwrap_or(1);
+    let classes = u64::try_from(Class::ALL.len()).unwrap_or(0);
     let next = AtomicU64::new(0);
     let failures = Mutex::new(0_usize);
     let tally = Mutex::new(tally);
@@ -133,7 +137,10 @@ fn rounds(
         let round = next.fetch_add(1, Ordering::Relaxed);
         match options.until {
             Until::Time(time) => (begun.elapsed() < time).then_some(round),
-            Until::Rounds(count) => (round < count).then_some(round),
+            Until::OnceEach => {
+                let round = round.saturating_mul(boards).saturating_add(turn);
+                (round < classes).then_some(round)
+            }
             Until::Only(wanted) => (round == 0).then_some(wanted),
         }
     };
@@ -142,7 +149,10 @@ fn rounds(
             let (take, tally, failures) = (&take, &tally, &failures);
             scope.spawn(move || {
                 while let Some(round) = take() {
-                    let plan = Plan::draw(options.seed, round, bed.board.writes_per_save());
+                    let mut plan = Plan::draw(options.seed, round, bed.board.writes_per_save());
+                    if options.first_cut_only {
+                        plan.cuts.truncate(1);
+                    }
                     let work = own.join(format!("round-{worker}"));
                     let ok = one(bed, &plan, options, &work, tally, tell);
                     if !ok {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::Options;
 use super::device::Hit;
 use super::judge::Verdict;
 use super::plan::Class;
@@ -44,6 +45,7 @@ impl Row {
 pub struct Tally {
     board: &'static str,
     seed: u64,
+    first_cut_only: bool,
     started: Instant,
     rows: BTreeMap<Class, Row>,
     failures: Vec<Value>,
@@ -52,17 +54,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(board: &'static str, seed: u64, name: &str) -> Self {
+    pub(super) fn new(board: &'static str, options: &Options) -> Self {
         Self {
             board,
-            seed,
+            seed: options.seed,
+            first_cut_only: options.first_cut_only,
             started: Instant::now(),
             rows: BTreeMap::new(),
             failures: Vec::new(),
             rig_failures: Vec::new(),
             path: workspace()
                 .join("target/reports")
-                .join(format!("{name}-{board}.json")),
+                .join(format!("{}-{board}.json", options.report)),
         }
     }
 
@@ -123,8 +126,13 @@ impl Tally {
 
     /// The command that plays a round again.
     pub(super) fn repeat(&self, round: u64) -> String {
+        let first = if self.first_cut_only {
+            " --first-cut"
+        } else {
+            ""
+        };
         format!(
-            "cargo xtask torture --qemu --board {} --seed {} --round {round} --keep",
+            "cargo xtask torture --qemu --board {} --seed {} --round {round}{first} --keep",
             self.board, self.seed
         )
     }
