@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::demo::BoardKind;
-use crate::error::{IoContext as _, Result};
+use crate::error::{Error, IoContext as _, Result};
 use crate::product::{Guest, Product, workspace};
 use crate::rootfs::{Ingredients, TinyRootfs};
 use judge::Verdict;
@@ -75,6 +75,17 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
     let guest = TinyRootfs::new(&ingredients)?;
     let work = workspace().join("target/qemu/torture");
     std::fs::create_dir_all(&work).io("make", &work)?;
+    // Each run empties the directory: two at a time would judge each other's disks.
+    let lock_path = work.join(".lock");
+    let lock = std::fs::File::create(&lock_path).io("create", &lock_path)?;
+    if lock.try_lock().is_err() {
+        return Err(Error::Server {
+            why: format!(
+                "another torture run is under way in {}; wait for it, or stop it",
+                work.display()
+            ),
+        });
+    }
     let workers = (MACHINES / options.boards.len().max(1)).max(1);
 
     let mut rigs = Vec::new();
@@ -107,7 +118,7 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
             .into_iter()
             .map(|thread| {
                 thread.join().unwrap_or_else(|_| {
-                    Err(crate::Error::Server {
+                    Err(Error::Server {
                         why: "a thread of the rig died".to_owned(),
                     })
                 })

@@ -16,11 +16,15 @@ use crate::product::Product;
 use crate::rootfs::{GuestFile, RootfsSpec, TinyRootfs, Variant};
 
 /// Longest step of the preparation.
-const STEP: Duration = Duration::from_secs(180);
+const STEP: Duration = Duration::from_secs(600);
 /// Large enough for the journal of ext4, small enough to be copied often.
 const DATA_SIZE: u64 = 16 << 20;
 /// An unhealthy version is found out quickly.
 const QUICK_VERDICT: &str = "[health]\ndeadline = \"2s\"\n";
+/// A healthy one must not be called unhealthy because the host is busy with other things.
+const PATIENT: &str = "[health]\ndeadline = \"3m\"\n";
+/// Where the guests' deadline is set, over the board's own.
+const DEADLINE_FILE: &str = "/usr/lib/switchback/config.d/20-deadline.toml";
 
 /// What an undisturbed update took on this board and this host.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,13 +62,14 @@ impl<'a> Prepared<'a> {
         overlay: &Path,
         work: &Path,
     ) -> Result<Self> {
-        let spec = |version| RootfsSpec::new(version).overlay(overlay);
-        let one = guest.image(&spec("1"))?;
-        let two = guest.image(&spec("2"))?;
-        let place = "/usr/lib/switchback/config.d/20-quick-verdict.toml";
-        let unhealthy = spec("2")
-            .variant(Variant::UnhealthyApp)
-            .file(place, GuestFile::text(QUICK_VERDICT));
+        let spec = |version, deadline| {
+            RootfsSpec::new(version)
+                .overlay(overlay)
+                .file(DEADLINE_FILE, GuestFile::text(deadline))
+        };
+        let one = guest.image(&spec("1", PATIENT))?;
+        let two = guest.image(&spec("2", PATIENT))?;
+        let unhealthy = spec("2", QUICK_VERDICT).variant(Variant::UnhealthyApp);
         let unhealthy = guest.image(&unhealthy)?;
 
         let good = Line::begin(board, product, &one, &work.join("good"))?;
