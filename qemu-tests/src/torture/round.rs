@@ -74,7 +74,11 @@ fn run(
     }
     if device.watch.up.is_none() && device.wait(Some("SB: TINY-UP"), false, UP)? != Some(Seen::Line)
     {
-        return Ok(Verdict::Brick(format!("no guest came up within {UP:?}")));
+        let last = device.watch.alarms.last();
+        let last = last.map_or("it gave no reason", String::as_str);
+        return Ok(Verdict::Brick(format!(
+            "no guest came up within {UP:?}: {last}"
+        )));
     }
     if device.wait(None, true, SETTLE)?.is_none() {
         return Ok(match &device.watch.up {
