@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::{self, EnvironmentFile, Variables};
 use crate::cache::{Cache, Key};
 use crate::command::Run;
-use crate::disk::DiskImage;
+use crate::disk::{DATA_FEATURES, DiskImage};
 use crate::error::{Error, IoContext as _, Result};
 use crate::image::Image;
 
@@ -214,6 +214,7 @@ pub(super) fn data(disk: &DiskImage, scratch: &Path) -> Result<()> {
         .io("create", &path)?;
     Run::new("mke2fs")
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", "data"])
+        .args(["-O", DATA_FEATURES])
         .arg(&path)
         .check()?;
     disk.write_image("data", &Image::at(path.clone())?)?;

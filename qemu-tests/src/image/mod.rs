@@ -108,7 +108,10 @@ mod tests {
                 .into_ext4(&scratch.path().join(name))
                 .unwrap()
         };
-        let (one, two) = (image("one"), image("two"));
+        let one = image("one");
+        // Times in an image are whole seconds: two of them must not be made in the same one.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let two = image("two");
         assert_eq!(one.size, SIZE_STEP);
         assert!(fs::read(&one.path).unwrap() == fs::read(&two.path).unwrap());
     }

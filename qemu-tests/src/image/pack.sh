@@ -42,9 +42,10 @@ mke2fs -q -F -t ext4 -b 4096 -I 256 -m 0 -N "${1% *}" \
     -O '^has_journal,^resize_inode,^metadata_csum_seed,^orphan_file' \
     -U "$FS_UUID" -E "hash_seed=$FS_HASH_SEED,lazy_itable_init=0" -d "$tree" "$out"
 
-# mke2fs copies the change times, which nobody can set on the host.
+# mke2fs copies the change times, which nobody can set on the host, and the access times, which
+# reading a directory has moved to now since touch set them: find above, mke2fs itself.
 {
     echo "set_inode_field /lost+found ctime @$EPOCH"
-    find "$tree" -printf "set_inode_field \"/%P\" ctime @$EPOCH\n"
+    find "$tree" -printf "set_inode_field \"/%P\" ctime @$EPOCH\nset_inode_field \"/%P\" atime @$EPOCH\n"
 } >"$scratch/times"
 debugfs -w -f "$scratch/times" "$out"

@@ -15,7 +15,7 @@ pub use environment::{COPIES, COPY_SIZE};
 use crate::board::{Board, Disk, DiskSpec, ENV_DRIVE, MAIN_DRIVE};
 use crate::cache::{Cache, Key};
 use crate::command::Run;
-use crate::disk::{DiskImage, Extent, Partition};
+use crate::disk::{DATA_FEATURES, DiskImage, Extent, Partition};
 use crate::error::{Error, IoContext as _, Result};
 use crate::machine::{DiskBackend, DriveBus, MachineBuilder};
 use crate::tools::{self, UBOOT_TOOLS};
@@ -207,6 +207,7 @@ fn make_data(disk: &DiskImage) -> Result<()> {
     let extent = disk.partition("data")?;
     Run::new("mke2fs")
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", "data"])
+        .args(["-O", DATA_FEATURES])
         .arg(format!("-Eoffset={}", extent.offset))
         .arg(disk.path())
         .arg(format!("{}k", extent.length / 1024))
