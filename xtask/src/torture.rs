@@ -18,6 +18,7 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
         first_cut_only: false,
         keep: false,
         report: "torture-qemu",
+        directory: None,
     };
     if words == ["--qemu", "--matrix"] {
         return matrix();
@@ -25,6 +26,11 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     let mut qemu = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        if *word == "--directory" {
+            let place = words.next().context("--directory needs a path")?;
+            options.directory = Some(std::path::absolute(place)?);
+            continue;
+        }
         let mut number = || -> anyhow::Result<u64> {
             let value = words
                 .next()
@@ -64,6 +70,7 @@ pub(crate) fn matrix() -> anyhow::Result<()> {
         first_cut_only: true,
         keep: false,
         report: "torture-qemu-matrix",
+        directory: None,
     })
 }
 

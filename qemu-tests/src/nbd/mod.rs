@@ -321,6 +321,18 @@ impl CutServer {
         self.shared.state().kept.clone().unwrap_or_default()
     }
 
+    /// The write that reached the cut point and waits there; whether it is carried out depends on
+    /// what survives.
+    #[must_use]
+    pub fn write_under_way(&self) -> Option<Written> {
+        let state = self.shared.state();
+        let UnderWay { request, bytes } = state.under_way.as_ref()?;
+        Some(Written {
+            lba: request.lba,
+            bytes: bytes.clone()?,
+        })
+    }
+
     /// What passed through so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {

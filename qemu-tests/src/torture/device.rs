@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::ledger::Ledger;
 use super::plan::{Cut, From, Point};
 use super::prepare::Reference;
 use super::watch::Watch;
@@ -42,6 +43,7 @@ struct Power {
     machine: Machine,
     main: CutServer,
     env: Option<CutServer>,
+    ledger: Ledger,
     /// Console lines already taken.
     taken: usize,
     since: Instant,
@@ -77,6 +79,7 @@ impl<'a> Device<'a> {
 
     pub(super) fn switch_on(&mut self) -> Result<()> {
         self.boots += 1;
+        let ledger = Ledger::open(self.board, &self.disk)?;
         let name = format!("console-{}", self.boots);
         let mut builder = self.board.machine(&self.disk, &name, &self.work);
         let main = CutServer::start(&self.disk.main, &self.work.join("main.nbd")).map_err(nbd)?;
@@ -88,11 +91,13 @@ impl<'a> Device<'a> {
             builder = builder.backend(ENV_DRIVE, &server.backend());
             env = Some(server);
         }
+        env.as_ref().unwrap_or(&main).keep_writes();
         let machine = builder.start()?;
         self.power = Some(Power {
             machine,
             main,
             env,
+            ledger,
             taken: 0,
             since: Instant::now(),
         });
@@ -109,11 +114,15 @@ impl<'a> Device<'a> {
             self.watch.take(&line.text);
         }
         power.machine.power_cut()?;
+        let written = power.env.as_ref().unwrap_or(&power.main);
+        let written = power.ledger.writes(written);
         power.main.cut(survive).map_err(nbd)?;
         if let Some(env) = power.env {
             env.cut(survive).map_err(nbd)?;
         }
         self.watch.power_off();
+        let wrong = power.ledger.judge(self.board, &self.disk, &written)?;
+        self.watch.alarms.extend(wrong);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 mod device;
 mod judge;
+mod ledger;
 mod plan;
 mod prepare;
 mod round;
@@ -61,6 +62,8 @@ pub struct Options {
     pub keep: bool,
     /// Name of the reports, before the board's name.
     pub report: &'static str,
+    /// Where disks, logs and reports go instead of `target`: a long run there meets no other.
+    pub directory: Option<PathBuf>,
 }
 
 /// Runs rounds on all boards; tells each as it ends. One tally for each board.
@@ -73,7 +76,10 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
     let product = Product::build()?;
     let ingredients = Ingredients::prepare(&cache)?;
     let guest = TinyRootfs::new(&ingredients)?;
-    let work = workspace().join("target/qemu/torture");
+    let work = match &options.directory {
+        Some(directory) => directory.join("work"),
+        None => workspace().join("target/qemu/torture"),
+    };
     std::fs::create_dir_all(&work).io("make", &work)?;
     // Each run empties the directory: two at a time would judge each other's disks.
     let lock_path = work.join(".lock");

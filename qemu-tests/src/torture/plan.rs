@@ -234,8 +234,9 @@ impl Plan {
         let mut cuts = vec![class.cut(&mut dice, writes_per_save)];
         let more = match class {
             Class::Blips => 2 + dice.below(6),
-            // One or two cuts leave a trial its last try; more eat it, and cut the way back.
-            _ => [0, 1, 1, 2, 4, 6].get(dice.index(6)).copied().unwrap_or(1),
+            // Most that follow come in the bootloader, where one costs a second and, as a rule, no
+            // try; the more there are, the likelier they eat the last one and cut the way back.
+            _ => [1, 2, 3, 4, 6, 8].get(dice.index(6)).copied().unwrap_or(1),
         };
         for _ in 0..more {
             let next = dice.follow_up(class);
@@ -286,16 +287,24 @@ impl Dice {
 
     /// A cut after the first: one that can come wherever the device then is.
     fn follow_up(&mut self, first: Class) -> Class {
-        const UNHEALTHY: [Class; 6] = [
+        const UNHEALTHY: [Class; 10] = [
             Class::Loader,
+            Class::Loader,
+            Class::LoaderSave,
             Class::LoaderSave,
             Class::EarlyBoot,
             Class::FallbackHealth,
+            Class::InFallback,
+            Class::AfterFallback,
+            Class::AfterFallback,
             Class::FallbackReport,
-            Class::LoaderSave,
         ];
-        const GOOD: [Class; 6] = [
+        const GOOD: [Class; 10] = [
             Class::Loader,
+            Class::Loader,
+            Class::Loader,
+            Class::LoaderSave,
+            Class::LoaderSave,
             Class::LoaderSave,
             Class::EarlyBoot,
             Class::Health,

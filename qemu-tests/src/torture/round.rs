@@ -68,6 +68,10 @@ fn run(
         if let Some(why) = judge::after_cut(bed, &device.disk)? {
             return Ok(Verdict::Wrong(format!("after cut {}: {why}", cuts.len())));
         }
+        // Before the next start changes what there is to be looked at.
+        if let Some(alarm) = device.watch.alarms.first() {
+            return Ok(Verdict::Wrong(format!("by cut {}: {alarm}", cuts.len())));
+        }
     }
     if !device.is_on() {
         device.switch_on()?;

@@ -63,9 +63,11 @@ impl Tally {
             rows: BTreeMap::new(),
             failures: Vec::new(),
             rig_failures: Vec::new(),
-            path: workspace()
-                .join("target/reports")
-                .join(format!("{}-{board}.json", options.report)),
+            path: match &options.directory {
+                Some(directory) => directory.clone(),
+                None => workspace().join("target/reports"),
+            }
+            .join(format!("{}-{board}.json", options.report)),
         }
     }
 
