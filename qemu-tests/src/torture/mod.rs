@@ -27,7 +27,7 @@ use crate::product::{Guest, Product, workspace};
 use crate::rootfs::{Ingredients, TinyRootfs};
 use judge::Verdict;
 pub use plan::Class;
-use plan::Plan;
+use plan::{Plan, Start};
 use prepare::Prepared;
 pub use tally::Tally;
 
@@ -114,7 +114,8 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
                     "{}: preparing the disks to begin with",
                     kind.name()
                 ));
-                let bed = Prepared::make(board, product, guest, overlay, own)?;
+                let starts = starts(options, turn);
+                let bed = Prepared::make(board, product, guest, overlay, own, &starts)?;
                 tell(&format!("{}: {:?}", kind.name(), bed.reference));
                 let tally = Tally::new(kind.name(), options);
                 rounds(&bed, tally, options, (turn, workers), own, tell)
@@ -133,6 +134,31 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
     })
 }
 
+/// Rounds that play each class once, on one of the boards. All that need the unhealthy version go
+/// to the last one, so that only there it is made ready; on the others boards take turns.
+fn once_each(options: &Options, turn: u64) -> Vec<(u64, Class)> {
+    let boards = u64::try_from(options.boards.len()).unwrap_or(1).max(1);
+    (0..)
+        .zip(Class::ALL)
+        .filter(|(round, class)| match class.start() {
+            Start::Unhealthy => turn == boards - 1,
+            Start::Offered | Start::Armed | Start::Committed => round % boards == turn,
+        })
+        .collect()
+}
+
+/// What the rounds of a board begin with.
+fn starts(options: &Options, turn: u64) -> Vec<Start> {
+    match options.until {
+        Until::Time(_) => Class::ALL.map(Class::start).to_vec(),
+        Until::OnceEach => {
+            let rounds = once_each(options, turn);
+            rounds.into_iter().map(|(_, class)| class.start()).collect()
+        }
+        Until::Only(round) => vec![Plan::draw(options.seed, round, 1).start],
+    }
+}
+
 fn rounds(
     bed: &Prepared<'_>,
     tally: Tally,
@@ -142,9 +168,8 @@ fn rounds(
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Tally> {
     let begun = Instant::now();
-    let boards = u64::try_from(options.boards.len()).unwrap_or(1);
-    let classes = u64::try_from(Class::ALL.len()).unwrap_or(0);
     let next = AtomicU64::new(0);
+    let once = once_each(options, turn);
     let failures = Mutex::new(0_usize);
     let tally = Mutex::new(tally);
     let take = || {
@@ -155,8 +180,8 @@ fn rounds(
         match options.until {
             Until::Time(time) => (begun.elapsed() < time).then_some(round),
             Until::OnceEach => {
-                let round = round.saturating_mul(boards).saturating_add(turn);
-                (round < classes).then_some(round)
+                let index = usize::try_from(round).ok()?;
+                once.get(index).map(|(round, _)| *round)
             }
             Until::Only(wanted) => (round == 0).then_some(wanted),
         }
@@ -247,5 +272,41 @@ fn describe(verdict: &Verdict) -> String {
         Verdict::RolledBack => "rolled back".to_owned(),
         Verdict::Brick(why) => format!("BRICK: {why}"),
         Verdict::Wrong(why) => format!("WRONG: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plan::Start;
+    use super::{Class, Options, Until, once_each, starts};
+    use crate::demo::BoardKind;
+
+    #[test]
+    fn each_class_is_played_once_and_one_board_makes_the_unhealthy_version() {
+        for boards in [
+            vec![BoardKind::Grub],
+            vec![BoardKind::Grub, BoardKind::Uboot],
+        ] {
+            let options = Options {
+                boards,
+                until: Until::OnceEach,
+                seed: 1,
+                first_cut_only: true,
+                keep: false,
+                report: "none",
+                directory: None,
+            };
+            let turns = 0..u64::try_from(options.boards.len()).unwrap();
+            let mut played: Vec<Class> = turns
+                .clone()
+                .flat_map(|turn| once_each(&options, turn))
+                .map(|(_, class)| class)
+                .collect();
+            played.sort_unstable();
+            assert_eq!(played, Class::ALL);
+            let unhealthy =
+                turns.filter(|turn| starts(&options, *turn).contains(&Start::Unhealthy));
+            assert_eq!(unhealthy.count(), 1);
+        }
     }
 }

@@ -47,20 +47,19 @@ pub(super) struct Prepared<'a> {
     pub(super) reference: Reference,
     /// Files on the boot partition, when it is a FAT with the environment on it.
     pub(super) boot_files: Option<usize>,
-    offered: Disk,
-    armed: Disk,
-    unhealthy: Disk,
-    committed: Disk,
-    _servers: [HttpsServer; 2],
+    disks: Vec<(Start, Disk)>,
+    servers: Vec<HttpsServer>,
 }
 
 impl<'a> Prepared<'a> {
+    /// Makes ready what `starts` need.
     pub(super) fn make(
         board: &'a (dyn Board + Sync),
         product: &Product,
         guest: &TinyRootfs<'_>,
         overlay: &Path,
         work: &Path,
+        starts: &[Start],
     ) -> Result<Self> {
         let spec = |version, deadline| {
             RootfsSpec::new(version)
@@ -69,75 +68,105 @@ impl<'a> Prepared<'a> {
         };
         let one = guest.image(&spec("1", PATIENT))?;
         let two = guest.image(&spec("2", PATIENT))?;
-        let unhealthy = spec("2", QUICK_VERDICT).variant(Variant::UnhealthyApp);
-        let unhealthy = guest.image(&unhealthy)?;
-
-        let good = Line::begin(board, product, &one, &work.join("good"))?;
-        let offered = good.offer(&two)?;
-        let mut device = Device::new(board, copy(&offered, &good.work.join("run"))?, &good.work);
-        let mut reference = Reference::default();
-        device.switch_on()?;
-        until(&mut device, "SB: slot=A")?;
-        reference.loader_ms = millis(device.on_for());
-        until(&mut device, "SB: TINY-UP")?;
-        reference.boot_ms = millis(device.on_for()).saturating_sub(reference.loader_ms);
-        until(&mut device, "is armed: ")?;
-        reference.update_ms = millis(device.on_for());
-        reference.update_changes = device.changes();
-        device.cut(Survive::Nothing)?;
-        let armed = copy(&device.disk, &good.work.join("armed"))?;
-        device.switch_on()?;
-        until(&mut device, "is healthy and committed")?;
-        reference.update_ms += millis(device.on_for());
-        reference.update_changes += device.changes();
-        settle(&mut device)?;
-        device.rest()?;
-        device.cut(Survive::Everything)?;
-        let committed = copy(&device.disk, &good.work.join("committed"))?;
-
-        let bad = Line::begin(board, product, &one, &work.join("bad"))?;
-        let start = bad.offer(&unhealthy)?;
-        let mut device = Device::new(board, copy(&start, &bad.work.join("run"))?, &bad.work);
-        device.switch_on()?;
-        until(&mut device, "is armed: ")?;
-        device.cut(Survive::Nothing)?;
-        let unhealthy = copy(&device.disk, &bad.work.join("armed"))?;
-        Ok(Self {
+        let mut bed = Self {
             board,
             one,
             two,
-            reference,
-            boot_files: boot_files(&offered)?,
-            offered,
-            armed,
-            unhealthy,
-            committed,
-            _servers: [good.server, bad.server],
-        })
+            reference: Reference::default(),
+            boot_files: None,
+            disks: Vec::new(),
+            servers: Vec::new(),
+        };
+        if starts.iter().any(|start| *start != Start::Unhealthy) {
+            bed.prepare_good(product, starts, &work.join("good"))?;
+        }
+        if starts.contains(&Start::Unhealthy) {
+            let spec = spec("2", QUICK_VERDICT).variant(Variant::UnhealthyApp);
+            bed.prepare_unhealthy(product, &guest.image(&spec)?, &work.join("bad"))?;
+        }
+        Ok(bed)
+    }
+
+    /// Follows a good update, as far as some of `starts` needs it, and keeps its disks.
+    fn prepare_good(&mut self, product: &Product, starts: &[Start], work: &Path) -> Result<()> {
+        let line = Line::begin(self.board, product, &self.one, work)?;
+        let offered = self.offer(&line, &self.two.clone())?;
+        let run = copy(&offered, &line.work.join("run"))?;
+        self.disks.push((Start::Offered, offered));
+        self.servers.push(line.server);
+
+        let mut device = Device::new(self.board, run, &line.work);
+        device.switch_on()?;
+        until(&mut device, "is armed: ")?;
+        self.reference.update_ms = millis(device.on_for());
+        self.reference.update_changes = device.changes();
+        device.cut(Survive::Nothing)?;
+        let armed = copy(&device.disk, &line.work.join("armed"))?;
+        self.disks.push((Start::Armed, armed));
+
+        device.switch_on()?;
+        until(&mut device, "is healthy and committed")?;
+        self.reference.update_ms += millis(device.on_for());
+        self.reference.update_changes += device.changes();
+        if starts.contains(&Start::Committed) {
+            settle(&mut device)?;
+            device.rest()?;
+            device.cut(Survive::Everything)?;
+            let committed = copy(&device.disk, &line.work.join("committed"))?;
+            self.disks.push((Start::Committed, committed));
+        }
+        Ok(())
+    }
+
+    /// Follows an update to an unhealthy version until it is armed, and keeps its disk.
+    fn prepare_unhealthy(&mut self, product: &Product, two: &Image, work: &Path) -> Result<()> {
+        let line = Line::begin(self.board, product, &self.one, work)?;
+        let disk = self.offer(&line, two)?;
+        self.servers.push(line.server);
+        let mut device = Device::new(self.board, disk, &line.work);
+        device.switch_on()?;
+        until(&mut device, "is armed: ")?;
+        device.cut(Survive::Nothing)?;
+        self.disks.push((Start::Unhealthy, device.disk.clone()));
+        Ok(())
+    }
+
+    /// Lets version 1 of a device come up and settle, then publishes `two`; the disk of the device,
+    /// which is switched off.
+    fn offer(&mut self, line: &Line, two: &Image) -> Result<Disk> {
+        let mut device = Device::new(self.board, line.disk.clone(), &line.work);
+        device.switch_on()?;
+        until(&mut device, "SB: slot=A")?;
+        self.reference.loader_ms = millis(device.on_for());
+        until(&mut device, "SB: TINY-UP")?;
+        self.reference.boot_ms = millis(device.on_for()).saturating_sub(self.reference.loader_ms);
+        until(&mut device, "version 1 runs already")?;
+        device.rest()?;
+        device.cut(Survive::Everything)?;
+        line.repository.publish(two, "2")?;
+        self.boot_files = boot_files(&line.disk)?;
+        Ok(line.disk.clone())
     }
 
     /// The kept disk of a start.
-    pub(super) const fn disk(&self, start: Start) -> &Disk {
-        match start {
-            Start::Offered => &self.offered,
-            Start::Armed => &self.armed,
-            Start::Unhealthy => &self.unhealthy,
-            Start::Committed => &self.committed,
-        }
+    pub(super) fn disk(&self, start: Start) -> Result<&Disk> {
+        let found = self.disks.iter().find(|(kept, _)| *kept == start);
+        found.map(|(_, disk)| disk).ok_or_else(|| Error::Server {
+            why: format!("no disk was prepared for a round that begins with {start:?}"),
+        })
     }
 }
 
 /// A device with version 1 and a repository of its own.
-struct Line<'a> {
-    board: &'a dyn Board,
+struct Line {
     repository: Repository,
     server: HttpsServer,
     disk: Disk,
     work: PathBuf,
 }
 
-impl<'a> Line<'a> {
-    fn begin(board: &'a dyn Board, product: &Product, one: &Image, work: &Path) -> Result<Self> {
+impl Line {
+    fn begin(board: &dyn Board, product: &Product, one: &Image, work: &Path) -> Result<Self> {
         std::fs::create_dir_all(work).io("make", work)?;
         let repository = Repository::create(product, work)?;
         repository.publish(one, "1")?;
@@ -153,24 +182,11 @@ impl<'a> Line<'a> {
         };
         provision(&disk, &server, &repository, &settings)?;
         Ok(Self {
-            board,
             repository,
             server,
             disk,
             work: work.to_owned(),
         })
-    }
-
-    /// Lets version 1 come up and settle, then publishes `two`; the disk of the device, which is
-    /// switched off.
-    fn offer(&self, two: &Image) -> Result<Disk> {
-        let mut device = Device::new(self.board, self.disk.clone(), &self.work);
-        device.switch_on()?;
-        until(&mut device, "version 1 runs already")?;
-        device.rest()?;
-        device.cut(Survive::Everything)?;
-        self.repository.publish(two, "2")?;
-        Ok(self.disk.clone())
     }
 }
 

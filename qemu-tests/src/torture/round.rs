@@ -40,7 +40,7 @@ pub(super) fn play(bed: &Prepared<'_>, plan: &Plan, work: &Path) -> Result<Playe
             source,
         })?;
     }
-    let disk = copy(bed.disk(plan.start), work)?;
+    let disk = copy(bed.disk(plan.start)?, work)?;
     let mut device = Device::new(bed.board, disk, work);
     let mut cuts = Vec::new();
     let verdict = run(bed, plan, &mut device, &mut cuts, work)?;
