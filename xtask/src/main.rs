@@ -21,8 +21,10 @@ cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
 cargo xtask record-bootloaders [--board grub|grub-rauc|u-boot|all]
                      run the real bootloaders and write down what they do, for the models of them
 cargo xtask torture --qemu [--board grub|u-boot|all] [--minutes N] [--seed S] [--round K]
-                           [--first-cut] [--keep]
+                           [--first-cut] [--keep] [--directory PLACE]
                      power cuts on real bootloaders, counted; 10 minutes unless told
+cargo xtask torture --qemu --cycles N [--board grub|u-boot|all]
+                     N updates one after the other leave nothing behind on the boot partition
 cargo xtask torture --qemu --matrix
                      each kind of power cut once: what `test` does
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use qemu_tests::demo::BoardKind;
-use qemu_tests::torture::{Options, Tally, Until, run};
+use qemu_tests::torture::{Options, Tally, Until, run, run_cycles};
 
 /// What the small matrix draws from: always the same, so that a failure is not luck.
 const MATRIX_SEED: u64 = 5;
@@ -24,6 +24,7 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
         return matrix();
     }
     let mut qemu = false;
+    let mut cycles = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if *word == "--directory" {
@@ -46,6 +47,7 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
             "--minutes" => {
                 options.until = Until::Time(Duration::from_secs(number()?.saturating_mul(60)));
             }
+            "--cycles" => cycles = Some(u32::try_from(number()?)?),
             "--seed" => options.seed = number()?,
             "--round" => options.until = Until::Only(number()?),
             "--board" => options.boards = crate::boards(words.next().copied())?,
@@ -58,7 +60,10 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     if options.boards.contains(&BoardKind::GrubRauc) {
         bail!("torture: RAUC's script gives a trial one try: a cut there is a rollback by design");
     }
-    torture(&options)
+    match cycles {
+        Some(count) => Ok(run_cycles(&options, count, &|line| println!("{line}"))?),
+        None => torture(&options),
+    }
 }
 
 /// Each class of cuts once, on one of two boards that run at the same time.

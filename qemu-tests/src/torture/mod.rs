@@ -5,6 +5,7 @@
 //! settle, and judges what it ended with. All is drawn from one seed, so that a round can be
 //! repeated; how far a guest had come when the clock cut it may still differ from run to run.
 
+mod cycles;
 mod device;
 mod judge;
 mod ledger;
@@ -66,11 +67,65 @@ pub struct Options {
     pub directory: Option<PathBuf>,
 }
 
+/// Lets a device of each board update `count` times, with a power cut after each.
+///
+/// # Errors
+/// An update goes wrong or leaves something behind.
+pub fn run_cycles(options: &Options, count: u32, tell: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    with_rigs(options, tell, &|rig, _| {
+        cycles::run(
+            rig.board,
+            rig.product,
+            rig.guest,
+            rig.overlay,
+            count,
+            rig.own,
+            tell,
+        )
+    })
+    .map(drop)
+}
+
 /// Runs rounds on all boards; tells each as it ends. One tally for each board.
 ///
 /// # Errors
 /// The rig cannot be set up.
 pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>> {
+    let workers = (MACHINES / options.boards.len().max(1)).max(1);
+    with_rigs(options, tell, &|rig, turn| {
+        let name = rig.kind.name();
+        tell(&format!("{name}: preparing the disks to begin with"));
+        let bed = Prepared::make(
+            rig.board,
+            rig.product,
+            rig.guest,
+            rig.overlay,
+            rig.own,
+            &starts(options, turn),
+        )?;
+        tell(&format!("{name}: {:?}", bed.reference));
+        let tally = Tally::new(name, options);
+        rounds(&bed, tally, options, (turn, workers), rig.own, tell)
+    })
+}
+
+/// What is there for one board.
+struct Rig<'a> {
+    kind: BoardKind,
+    board: &'a (dyn Board + Sync),
+    product: &'a Product,
+    guest: &'a TinyRootfs<'a>,
+    overlay: &'a Path,
+    /// Its directory, which is empty.
+    own: &'a Path,
+}
+
+/// Builds what all boards need and does `work` for each, at the same time.
+fn with_rigs<T: Send>(
+    options: &Options,
+    tell: &(dyn Fn(&str) + Sync),
+    work_on: &(dyn Fn(&Rig<'_>, u64) -> Result<T> + Sync),
+) -> Result<Vec<T>> {
     tell("building the product and the guests");
     let cache = Cache::open()?;
     let product = Product::build()?;
@@ -92,8 +147,6 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
             ),
         });
     }
-    let workers = (MACHINES / options.boards.len().max(1)).max(1);
-
     let mut rigs = Vec::new();
     for kind in &options.boards {
         let own = work.join(kind.name());
@@ -108,17 +161,16 @@ pub fn run(options: &Options, tell: &(dyn Fn(&str) + Sync)) -> Result<Vec<Tally>
         let mut running = Vec::new();
         for (turn, (kind, board, overlay, own)) in (0..).zip(&rigs) {
             let (product, guest) = (&product, &guest);
-            running.push(scope.spawn(move || -> Result<Tally> {
-                let board: &(dyn Board + Sync) = &**board;
-                tell(&format!(
-                    "{}: preparing the disks to begin with",
-                    kind.name()
-                ));
-                let starts = starts(options, turn);
-                let bed = Prepared::make(board, product, guest, overlay, own, &starts)?;
-                tell(&format!("{}: {:?}", kind.name(), bed.reference));
-                let tally = Tally::new(kind.name(), options);
-                rounds(&bed, tally, options, (turn, workers), own, tell)
+            running.push(scope.spawn(move || {
+                let rig = Rig {
+                    kind: *kind,
+                    board: &**board,
+                    product,
+                    guest,
+                    overlay,
+                    own,
+                };
+                work_on(&rig, turn)
             }));
         }
         running

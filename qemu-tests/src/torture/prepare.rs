@@ -22,7 +22,7 @@ const DATA_SIZE: u64 = 16 << 20;
 /// An unhealthy version is found out quickly.
 const QUICK_VERDICT: &str = "[health]\ndeadline = \"2s\"\n";
 /// A healthy one must not be called unhealthy because the host is busy with other things.
-const PATIENT: &str = "[health]\ndeadline = \"3m\"\n";
+pub(super) const PATIENT: &str = "[health]\ndeadline = \"3m\"\n";
 /// Where the guests' deadline is set, over the board's own.
 const DEADLINE_FILE: &str = "/usr/lib/switchback/config.d/20-deadline.toml";
 
@@ -61,13 +61,8 @@ impl<'a> Prepared<'a> {
         work: &Path,
         starts: &[Start],
     ) -> Result<Self> {
-        let spec = |version, deadline| {
-            RootfsSpec::new(version)
-                .overlay(overlay)
-                .file(DEADLINE_FILE, GuestFile::text(deadline))
-        };
-        let one = guest.image(&spec("1", PATIENT))?;
-        let two = guest.image(&spec("2", PATIENT))?;
+        let one = guest.image(&spec("1", PATIENT, overlay))?;
+        let two = guest.image(&spec("2", PATIENT, overlay))?;
         let mut bed = Self {
             board,
             one,
@@ -81,8 +76,8 @@ impl<'a> Prepared<'a> {
             bed.prepare_good(product, starts, &work.join("good"))?;
         }
         if starts.contains(&Start::Unhealthy) {
-            let spec = spec("2", QUICK_VERDICT).variant(Variant::UnhealthyApp);
-            bed.prepare_unhealthy(product, &guest.image(&spec)?, &work.join("bad"))?;
+            let bad = spec("2", QUICK_VERDICT, overlay).variant(Variant::UnhealthyApp);
+            bed.prepare_unhealthy(product, &guest.image(&bad)?, &work.join("bad"))?;
         }
         Ok(bed)
     }
@@ -157,16 +152,28 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// A guest whose verdict on its own health may take as long as `deadline` says.
+pub(super) fn spec(version: &str, deadline: &str, overlay: &Path) -> RootfsSpec {
+    RootfsSpec::new(version)
+        .overlay(overlay)
+        .file(DEADLINE_FILE, GuestFile::text(deadline))
+}
+
 /// A device with version 1 and a repository of its own.
-struct Line {
-    repository: Repository,
+pub(super) struct Line {
+    pub(super) repository: Repository,
     server: HttpsServer,
-    disk: Disk,
+    pub(super) disk: Disk,
     work: PathBuf,
 }
 
 impl Line {
-    fn begin(board: &dyn Board, product: &Product, one: &Image, work: &Path) -> Result<Self> {
+    pub(super) fn begin(
+        board: &dyn Board,
+        product: &Product,
+        one: &Image,
+        work: &Path,
+    ) -> Result<Self> {
         std::fs::create_dir_all(work).io("make", work)?;
         let repository = Repository::create(product, work)?;
         repository.publish(one, "1")?;
