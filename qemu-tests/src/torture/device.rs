@@ -18,7 +18,8 @@ use crate::nbd::{CutPoint, CutServer, LoggedRequest, Survive};
 const SECTOR: u64 = 512;
 /// Between two looks at the console.
 const LOOK: Duration = Duration::from_millis(15);
-/// A point that was not reached so long after it was set is cut by the clock.
+/// A point that was not reached so long after it was set, or in twice the time of a whole update, is
+/// cut by the clock.
 const POINT: Duration = Duration::from_secs(20);
 /// A settled device gets this long to reach a point that lies in what it does when idle.
 const IDLE: Duration = Duration::from_secs(2);
@@ -205,16 +206,17 @@ impl<'a> Device<'a> {
                 }
             }
         }
+        let limit = POINT.max(Duration::from_millis(2 * reference.update_ms));
         let share = |whole: u64, part: u64| whole * part / 1000;
         let hit = match cut.point {
             Point::Millis(ms) => self.pass(ms)?,
             Point::LoaderShare(part) => self.pass(share(reference.loader_ms, part))?,
             Point::BootShare(part) => self.pass(share(reference.boot_ms, part))?,
             Point::TimeShare(part) => self.pass(share(reference.update_ms, part))?,
-            Point::Change(count) => self.reach(CutPoint::Change(count), false)?,
+            Point::Change(count) => self.reach(CutPoint::Change(count), false, limit)?,
             Point::ChangeShare(part) => {
                 let count = share(reference.update_changes, part) + 1;
-                self.reach(CutPoint::Change(count), false)?
+                self.reach(CutPoint::Change(count), false, limit)?
             }
             Point::SlotWrite(part) => {
                 let slot = self.partition("slot-b")?;
@@ -227,15 +229,16 @@ impl<'a> Device<'a> {
                         count: 1,
                     },
                     false,
+                    limit,
                 )?
             }
             Point::EnvWrite(count) => {
                 let extent = self.board.env_extent(&self.disk)?;
-                self.reach(within_extent(extent, count), true)?
+                self.reach(within_extent(extent, count), true, limit)?
             }
             Point::DataWrite(count) => {
                 let data = self.partition("data")?;
-                self.reach(within_extent(data, count), false)?
+                self.reach(within_extent(data, count), false, limit)?
             }
         };
         if hit != Hit::Missed {
@@ -254,17 +257,17 @@ impl<'a> Device<'a> {
         Ok(Hit::AtPoint)
     }
 
-    fn reach(&mut self, point: CutPoint, on_env_drive: bool) -> Result<Hit> {
+    fn reach(&mut self, point: CutPoint, on_env_drive: bool, limit: Duration) -> Result<Hit> {
         let power = self.power.as_ref().ok_or_else(|| off(&self.disk))?;
         let drive = match (&power.env, on_env_drive) {
             (Some(env), true) => env,
             _ => &power.main,
         };
         let reached = drive.cut_at(point);
-        self.await_point(&reached)
+        self.await_point(&reached, limit)
     }
 
-    fn await_point(&mut self, reached: &Receiver<LoggedRequest>) -> Result<Hit> {
+    fn await_point(&mut self, reached: &Receiver<LoggedRequest>, limit: Duration) -> Result<Hit> {
         let set = Instant::now();
         let mut settled: Option<Instant> = None;
         loop {
@@ -282,7 +285,7 @@ impl<'a> Device<'a> {
             } else {
                 settled = None;
             }
-            if set.elapsed() > POINT {
+            if set.elapsed() > limit {
                 return Ok(Hit::ByClock);
             }
         }
