@@ -123,9 +123,125 @@ fn drive(disk: &Disk) -> DiskImage {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
-    use crate::disk::Extent;
+    use super::{Ledger, SECTOR, span};
+    use crate::board::{Board, Disk, DiskSpec};
+    use crate::disk::{DiskImage, Extent};
+    use crate::error::{Error, Result};
+    use crate::machine::MachineBuilder;
     use crate::nbd::Written;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    /// Two copies of two sectors, behind each other: a number in both makes a copy whole, the
+    /// higher number counts, and what the copy says stands beside it.
+    #[derive(Debug)]
+    struct TwoCopies;
+
+    impl TwoCopies {
+        fn copies(disk: &Disk) -> Result<Vec<Option<(u8, String)>>> {
+            let bytes = DiskImage::open(&disk.main).read(0, 4 * SECTOR)?;
+            let copy = |copy: &[u8]| {
+                let says = format!("{}{}", char::from(copy[1]), char::from(copy[513]));
+                (copy[0] == copy[512]).then_some((copy[0], says))
+            };
+            Ok(bytes.chunks(1024).map(copy).collect())
+        }
+    }
+
+    impl Board for TwoCopies {
+        fn name(&self) -> &'static str {
+            "two copies"
+        }
+
+        fn build_disk(&self, spec: &DiskSpec<'_>) -> Result<Disk> {
+            Err(Error::Server {
+                why: format!("no disk is made in {}", spec.out.display()),
+            })
+        }
+
+        fn machine(&self, _disk: &Disk, name: &str, work: &Path) -> MachineBuilder {
+            MachineBuilder::new(name, work)
+        }
+
+        fn read_env(&self, disk: &Disk) -> Result<BTreeMap<String, String>> {
+            let newest = Self::copies(disk)?.into_iter().flatten().max();
+            Ok(newest
+                .map(|(_, says)| ("says".to_owned(), says))
+                .into_iter()
+                .collect())
+        }
+
+        fn env_extent(&self, _disk: &Disk) -> Result<Extent> {
+            Ok(Extent {
+                offset: 0,
+                length: 4 * SECTOR,
+            })
+        }
+
+        fn whole_copies(&self, disk: &Disk) -> Result<usize> {
+            Ok(Self::copies(disk)?.iter().flatten().count())
+        }
+
+        fn writes_per_save(&self) -> u64 {
+            2
+        }
+    }
+
+    fn sector(number: u8, says: u8) -> Vec<u8> {
+        let mut bytes = vec![0; 512];
+        bytes[..2].copy_from_slice(&[number, says]);
+        bytes
+    }
+
+    #[test]
+    fn old_or_new_is_right_and_anything_else_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let disk = Disk {
+            main: scratch.path().join("disk"),
+            env: None,
+        };
+        let old = [
+            sector(1, b'a'),
+            sector(1, b'b'),
+            sector(2, b'c'),
+            sector(2, b'd'),
+        ]
+        .concat();
+        std::fs::write(&disk.main, &old).unwrap();
+        let ledger = Ledger::open(&TwoCopies, &disk).unwrap();
+        let write = |lba, bytes: Vec<u8>| Written { lba, bytes };
+        let saved = [write(0, sector(3, b'e')), write(1, sector(3, b'f'))];
+        let judged = |left: &[&Written], saved: &[Written]| {
+            std::fs::write(&disk.main, &old).unwrap();
+            for write in left {
+                let drive = DiskImage::open(&disk.main);
+                drive.write(write.lba * SECTOR, &write.bytes).unwrap();
+            }
+            let left = std::fs::read(&disk.main).unwrap();
+            let judged = ledger.judge(&TwoCopies, &disk, saved).unwrap();
+            assert!(std::fs::read(&disk.main).unwrap() == left, "left as it was");
+            judged
+        };
+
+        assert_eq!(judged(&[], &saved), None, "old");
+        assert_eq!(
+            judged(&[&saved[0]], &saved),
+            None,
+            "torn: the old one counts"
+        );
+        assert_eq!(judged(&[&saved[1]], &saved), None, "torn the other way");
+        assert_eq!(judged(&[&saved[0], &saved[1]], &saved), None, "new");
+
+        let never_saved = [write(0, sector(3, b'e')), write(1, sector(3, b'x'))];
+        let told = judged(&[&never_saved[0], &never_saved[1]], &saved);
+        assert!(told.unwrap().contains("none of the 2 that were saved"));
+        let over_the_last_whole = [write(0, sector(3, b'e')), write(2, sector(4, b'g'))];
+        let told = judged(&[], &over_the_last_whole);
+        assert!(
+            told.unwrap()
+                .starts_with("write 2 of 2 since power on left no copy")
+        );
+    }
 
     #[test]
     fn part_of_a_write_in_the_environment_is_found() {

@@ -2,8 +2,16 @@
 //!
 //! A round begins with a disk that was kept when the device stood at a certain place of an update,
 //! cuts the power at points drawn from a seed, switches on again after each, lets the device
-//! settle, and judges what it ended with. All is drawn from one seed, so that a round can be
-//! repeated; how far a guest had come when the clock cut it may still differ from run to run.
+//! settle, and judges what it ended with. A drive under it keeps or loses single sectors of what was
+//! not flushed, in any order ([`Survive`](crate::nbd::Survive)), and tears a write between two of
+//! them. Switchback has to bear that wherever it writes itself: slots, boot environment, journal
+//! files. The file system under its journal has to bear it, too, which ext4 does only without
+//! `metadata_csum` (`DATA_FEATURES` of [`disk`](crate::disk) says why).
+//!
+//! After each cut the environment must be one that was saved as a whole, the old or the new one.
+//!
+//! All is drawn from one seed, so that a round can be repeated; how far a guest had come when the
+//! clock cut it may still differ from run to run.
 
 mod cycles;
 mod device;
