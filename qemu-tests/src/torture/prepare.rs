@@ -61,8 +61,14 @@ impl<'a> Prepared<'a> {
         work: &Path,
         starts: &[Start],
     ) -> Result<Self> {
-        let one = guest.image(&spec("1", PATIENT, overlay))?;
-        let two = guest.image(&spec("2", PATIENT, overlay))?;
+        // Copies: while a long run goes on, others may need the cache's room for their images.
+        let image = |version| -> Result<Image> {
+            let cached = guest.image(&spec(version, PATIENT, overlay))?;
+            let own = work.join(format!("version-{version}.ext4"));
+            copy_sparse(&cached.path, &own)?;
+            Image::at(own)
+        };
+        let (one, two) = (image("1")?, image("2")?);
         let mut bed = Self {
             board,
             one,
@@ -220,11 +226,7 @@ pub(super) fn copy(disk: &Disk, to: &Path) -> Result<Disk> {
     std::fs::create_dir_all(to).io("make", to)?;
     let one = |from: &Path, name: &str| -> Result<PathBuf> {
         let place = to.join(name);
-        Run::new("cp")
-            .args(["--sparse=always", "--reflink=auto"])
-            .arg(from)
-            .arg(&place)
-            .check()?;
+        copy_sparse(from, &place)?;
         Ok(place)
     };
     Ok(Disk {
@@ -235,6 +237,14 @@ pub(super) fn copy(disk: &Disk, to: &Path) -> Result<Disk> {
             .map(|env| one(env, "env.img"))
             .transpose()?,
     })
+}
+
+fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    Run::new("cp")
+        .args(["--sparse=always", "--reflink=auto"])
+        .arg(from)
+        .arg(to)
+        .check()
 }
 
 /// How many files the boot partition with the environment holds; `None` where the environment is
