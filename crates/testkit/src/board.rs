@@ -181,10 +181,7 @@ impl Bench {
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),
                 b: slot_path(SlotName::B).display().to_string(),
-                verify_interval: self
-                    .scenario
-                    .verifies
-                    .then_some(Duration::from_secs(1200)),
+                verify_interval: self.scenario.verifies.then_some(Duration::from_secs(1200)),
             },
             boot: BootSettings {
                 contract: kind(self.scenario.loader),

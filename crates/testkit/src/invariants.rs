@@ -250,7 +250,10 @@ pub fn settled(
 fn told(bench: &Bench, machine: &Machine, state: &State, running: u8) -> Result<(), Violation> {
     let law = Law::OutcomesTold;
     let told = |action: &str| machine.truth.told.iter().find(|told| told.action == action);
-    let under_way = state.phase.attempt().map(|attempt| attempt.action.to_string());
+    let under_way = state
+        .phase
+        .attempt()
+        .map(|attempt| attempt.action.to_string());
     for action in &machine.truth.begun {
         if told(action).is_none() && under_way.as_ref() != Some(action) {
             return Err(law.broken(format!("the outcome of {action} was never told")));

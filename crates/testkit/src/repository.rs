@@ -130,7 +130,14 @@ impl Repository {
         };
         let back_to = |version: &str| {
             let allow = "--allow-downgrade";
-            let words = ["channel", "set", "--channel", "stable", "--version", version];
+            let words = [
+                "channel",
+                "set",
+                "--channel",
+                "stable",
+                "--version",
+                version,
+            ];
             run(&[&words[..], &[allow]].concat())
         };
         let mut stages = BTreeMap::new();

@@ -36,7 +36,9 @@ impl Tally {
     /// The failure with the fewest cuts.
     #[must_use]
     pub fn shortest(&self) -> Option<&Failure> {
-        self.failures.iter().min_by_key(|failure| failure.cuts.len())
+        self.failures
+            .iter()
+            .min_by_key(|failure| failure.cuts.len())
     }
 
     fn take(&mut self, played: Result<Count, Failure>) {

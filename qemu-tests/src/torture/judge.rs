@@ -162,9 +162,14 @@ pub(super) fn settled(
         });
     } else {
         let reason = back.map_or("nothing", |entry| entry.reason);
-        must(!committed && back.is_some() && failed == 1, &|| {
-            format!("version 1 runs, the history says {history:?}, {failed} image(s) failed")
-        });
+        // A version that was committed may lose its tries to cuts, and then those of its return.
+        let left = history
+            .last()
+            .is_some_and(|entry| entry.kind == "return" && entry.outcome == "rolled-back");
+        must(
+            (!committed || left) && back.is_some() && failed == 1,
+            &|| format!("version 1 runs, the history says {history:?}, {failed} image(s) failed"),
+        );
         // Three tries, and only a cut can cost one.
         let eaten = reason == "tries-exhausted" && cuts >= 3;
         must(eaten || (!good && reason == "unhealthy"), &|| {

@@ -44,6 +44,8 @@ pub(super) struct Prepared<'a> {
     pub(super) board: &'a (dyn Board + Sync),
     pub(super) one: Image,
     pub(super) two: Image,
+    /// Where version 2's bytes end: after this there are only zeros, which are not written.
+    pub(super) two_ends: u64,
     pub(super) reference: Reference,
     /// Files on the boot partition, when it is a FAT with the environment on it.
     pub(super) boot_files: Option<usize>,
@@ -69,10 +71,12 @@ impl<'a> Prepared<'a> {
             Image::at(own)
         };
         let (one, two) = (image("1")?, image("2")?);
+        let two_ends = end_of_data(&two.path)?;
         let mut bed = Self {
             board,
             one,
             two,
+            two_ends,
             reference: Reference::default(),
             boot_files: None,
             disks: Vec::new(),
@@ -262,4 +266,11 @@ pub(super) fn boot_files(disk: &Disk) -> Result<Option<usize>> {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Bytes of a file up to the last one that is not zero.
+fn end_of_data(path: &Path) -> Result<u64> {
+    let bytes = std::fs::read(path).io("read", path)?;
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    Ok(last.map_or(0, |last| last as u64 + 1))
 }

@@ -60,7 +60,7 @@ fn run(
 ) -> Result<Verdict> {
     for cut in &plan.cuts {
         device.switch_on()?;
-        let hit = device.run_to(cut, &bed.reference, bed.two.size, SETTLE)?;
+        let hit = device.run_to(cut, &bed.reference, bed.two_ends, SETTLE)?;
         if hit == Hit::Missed {
             break;
         }

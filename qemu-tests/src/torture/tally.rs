@@ -145,11 +145,19 @@ impl Tally {
         total
     }
 
-    /// Whether at least one cut was made and nothing ended wrong.
+    /// Whether cuts were made in each class that was played, and nothing ended wrong.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let total = self.total();
-        total.cuts > 0 && total.bricks == 0 && total.wrong == 0 && self.rig_failures.is_empty()
+        let missed = self
+            .rows
+            .values()
+            .any(|row| row.rounds > 0 && row.cuts == 0);
+        total.cuts > 0
+            && !missed
+            && total.bricks == 0
+            && total.wrong == 0
+            && self.rig_failures.is_empty()
     }
 
     /// The table, for people.

@@ -71,7 +71,9 @@ impl Watch {
         self.strayed |= line.contains("without a trial, slot ");
         // A daemon that ends because the device is restarted says 0.
         let orderly = line.contains("SB: DAEMON-EXIT 0");
-        if !orderly && ALARMS.iter().any(|alarm| line.contains(alarm)) {
+        // U-Boot asks slot b also while it is empty, once cuts ate the tries of slot a.
+        let empty = line.contains("slot=B does not load") && self.starts_of_b == 0;
+        if !orderly && !empty && ALARMS.iter().any(|alarm| line.contains(alarm)) {
             self.alarms.push(line.to_owned());
         }
     }

@@ -149,7 +149,9 @@ impl Boot<'_> {
                 Ok(Some(ended)) => return Ok(ended),
                 Err(Stop::Broken(violation)) => return Err(violation),
                 Err(Stop::Died(error)) => {
-                    return self.died(&error).map(|ended| ended.unwrap_or(Ended::DaemonDied));
+                    return self
+                        .died(&error)
+                        .map(|ended| ended.unwrap_or(Ended::DaemonDied));
                 }
             }
         }
@@ -182,7 +184,11 @@ impl Boot<'_> {
         if let Ok(job) = daemon.jobs.try_recv() {
             let poll = matches!(job, Job::Poll { .. });
             daemon.worker.work(job);
-            *quiet = if poll && self.rests(daemon) { *quiet + 1 } else { 0 };
+            *quiet = if poll && self.rests(daemon) {
+                *quiet + 1
+            } else {
+                0
+            };
             return Ok(None);
         }
         let health = self.world.live().health.first().map(|(due, _)| *due);

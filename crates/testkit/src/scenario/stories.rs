@@ -210,7 +210,10 @@ fn storage() -> Vec<Scenario> {
             IoFault::Write(Span { from: 4, times: 3 }),
         ),
         records("journal cannot be synced once", IoFault::Sync(once(3))),
-        environment("environment cannot be written once", IoFault::Write(once(2))),
+        environment(
+            "environment cannot be written once",
+            IoFault::Write(once(2)),
+        ),
         environment("environment cannot be synced once", IoFault::Sync(once(2))),
         environment("mark good cannot be synced", IoFault::Sync(once(3))),
         Scenario {
@@ -256,7 +259,10 @@ fn environments() -> Vec<Scenario> {
         ..plain(name)
     };
     vec![
-        damaged("one copy of the environment is garbage", EnvironmentDamage::One),
+        damaged(
+            "one copy of the environment is garbage",
+            EnvironmentDamage::One,
+        ),
         damaged("the whole environment is garbage", EnvironmentDamage::All),
     ]
 }
