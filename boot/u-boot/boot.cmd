@@ -18,7 +18,14 @@
 #
 # Needs CONFIG_CMD_SAVEENV, _SETEXPR, _ITEST, _PART and _FS_GENERIC. "name=value" is a variable of
 # the shell, setenv one of the environment; saveenv stores all of the latter. So everything temporary
-# is a shell variable, and what a command insists on leaving in the environment is unset in time.
+# is a shell variable, and what has to be in the environment for a while is unset in time: what
+# commands insist on leaving there, and env_state (the shell ignores "name=" with nothing behind it).
+
+# --- this script's own variables: a stored one of the same name would hide the shell's ------------
+setenv name
+for name in slot label failed_A failed_B disk kernel_at kernel_size initrd_at args tries; do
+  setenv ${name}
+done
 
 # --- the board: where the slots are, where files may lie in memory, what the kernel is told --------
 # The kernel unpacks itself upwards from its place, so the initrd stays well above it. On ARM also
@@ -64,13 +71,13 @@ for name in ${BOOT_ORDER} refill ${BOOT_ORDER} A B; do
   if test ${slot} != none; then
     # An environment that cannot be written is no reason to stop; the system is told that tries are
     # not counted.
-    env_state=
+    setenv env_state
     setenv part
     setenv filesize
     setenv bootargs
     if saveenv; then true; else
       echo "SB: SAVE FAILED"
-      env_state=" switchback.env_state=bad"
+      setenv env_state " switchback.env_state=bad"
     fi
 
     # If the kernel starts, none of the following returns.

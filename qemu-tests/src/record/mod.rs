@@ -75,6 +75,34 @@ impl Script {
     }
 }
 
+/// What a slot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    /// A kernel that prints its command line.
+    Loads,
+    /// Zeros.
+    Nothing,
+    /// A file in the kernel's place that is none.
+    Broken,
+    /// A kernel alone.
+    NoInitrd,
+    /// A kernel, and an initrd that is too large for the memory.
+    BadInitrd,
+}
+
+impl Slot {
+    /// The word in the table.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Loads => "loads",
+            Self::Nothing => "none",
+            Self::Broken => "broken",
+            Self::NoInitrd => "no initrd",
+            Self::BadInitrd => "bad initrd",
+        }
+    }
+}
+
 /// One thing to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Case {
@@ -82,8 +110,8 @@ struct Case {
     name: String,
     /// The environment, copy by copy.
     copies: Vec<Vec<u8>>,
-    /// Whether slot A and slot B hold a kernel.
-    loads: [bool; 2],
+    /// What slot A and slot B hold.
+    slots: [Slot; 2],
 }
 
 /// What the board did.
@@ -102,7 +130,7 @@ struct Seen {
 pub fn record(script: Script, say: &mut dyn FnMut(&str)) -> Result<()> {
     let started = Instant::now();
     let cases = cases::of(script);
-    let rig = Rig::new(&Cache::open()?, script)?;
+    let mut rig = Rig::new(&Cache::open()?, script)?;
     let mut lines = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let began = Instant::now();
@@ -165,7 +193,7 @@ fn line(script: Script, case: &Case, seen: &Seen) -> String {
     let saves: Vec<Value> = saves
         .map(|(copy, bytes)| json!({"copy": copy, "after": notation::of(bytes, redundant)}))
         .collect();
-    let loads = case.loads.map(|loads| if loads { "loads" } else { "none" });
-    json!({"name": case.name, "slots": loads, "before": before, "saves": saves, "kernel": seen.command_line})
+    let slots = case.slots.map(Slot::word);
+    json!({"name": case.name, "slots": slots, "before": before, "saves": saves, "kernel": seen.command_line})
         .to_string()
 }

@@ -1,9 +1,10 @@
 //! A real board with its disks, used for one case after another.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Case, Script, Seen, stub};
+use super::{Case, Script, Seen, Slot, stub};
 use crate::board::{Board, Disk, DiskSpec, ENV_DRIVE, MAIN_DRIVE};
 use crate::cache::Cache;
 use crate::command::Run;
@@ -17,7 +18,7 @@ use crate::uboot::{COPIES, COPY_SIZE, UbootBoard};
 const SOON: Duration = Duration::from_secs(60);
 
 /// The scripts' last words before they reset the machine.
-const GIVEN_UP: [&str; 2] = ["SB: nothing can be started", "SB: nothing loads"];
+const GIVEN_UP: [&str; 2] = ["resetting in 10 seconds", "starting over in 10 seconds"];
 
 const SECTOR: u64 = 512;
 
@@ -25,8 +26,10 @@ const SECTOR: u64 = 512;
 pub(super) struct Rig {
     script: Script,
     board: Kind,
-    /// A disk for each of: no slot, A, B, both hold a kernel.
-    disks: Vec<Disk>,
+    /// What can be put into a slot.
+    images: BTreeMap<Slot, Image>,
+    /// A disk for each pair of slots that was asked for.
+    disks: BTreeMap<[Slot; 2], Disk>,
     work: tempfile::TempDir,
 }
 
@@ -44,29 +47,60 @@ impl Rig {
             Script::Uboot => Kind::Uboot(UbootBoard::new(cache)?),
         };
         let work = tempfile::tempdir().io("make a directory in", std::env::temp_dir())?;
-        let kernel = slot_with_kernel(work.path())?;
         let zeros = work.path().join("zeros");
         std::fs::write(&zeros, vec![0; 1 << 20]).io("write", &zeros)?;
-        let zeros = Image::at(zeros)?;
-        let mut rig = Self {
+        let initrd = || ("initrd.img", b"nobody looks inside\n".to_vec());
+        let kernel = || ("vmlinuz", stub::kernel());
+        let no_kernel = ("vmlinuz", b"no kernel\n".repeat(200));
+        let slot = |name: &str, files: &[_]| slot_with(files, &work.path().join(name));
+        let bad_initrd = slot("bad-initrd", &[kernel(), initrd()])?;
+        Run::new("debugfs")
+            .args([
+                "-w",
+                "-R",
+                "set_inode_field /boot/initrd.img size 3000000000",
+            ])
+            .arg(&bad_initrd.path)
+            .check()?;
+        let images = BTreeMap::from([
+            (Slot::Loads, slot("loads", &[kernel(), initrd()])?),
+            (Slot::Nothing, Image::at(zeros)?),
+            (Slot::Broken, slot("broken", &[no_kernel, initrd()])?),
+            (Slot::NoInitrd, slot("no-initrd", &[kernel()])?),
+            (Slot::BadInitrd, bad_initrd),
+        ]);
+        Ok(Self {
             script,
             board,
-            disks: Vec::new(),
+            images,
+            disks: BTreeMap::new(),
             work,
-        };
-        for [a, b] in [[false, false], [true, false], [false, true], [true, true]] {
-            let out = rig.work.path().join(format!("disk-{a}-{b}"));
-            std::fs::create_dir(&out).io("make", &out)?;
-            let slot = |holds: bool| if holds { &kernel } else { &zeros };
-            let spec = DiskSpec {
-                slot_a: slot(a),
-                slot_b: Some(slot(b)),
-                ..DiskSpec::new(&kernel, &out)
-            };
-            let disk = rig.board().build_disk(&spec)?;
-            rig.disks.push(disk);
+        })
+    }
+
+    /// The disk with these slots, made when it is first asked for.
+    fn disk(&mut self, slots: [Slot; 2]) -> Result<Disk> {
+        if let Some(disk) = self.disks.get(&slots) {
+            return Ok(disk.clone());
         }
-        Ok(rig)
+        let [a, b] = slots;
+        let out = self
+            .work
+            .path()
+            .join(format!("disk-{}-{}", a.word(), b.word()).replace(' ', "-"));
+        std::fs::create_dir(&out).io("make", &out)?;
+        let image = |slot| {
+            self.images.get(&slot).ok_or_else(|| Error::Server {
+                why: format!("no image for a slot that is {slot:?}"),
+            })
+        };
+        let spec = DiskSpec {
+            slot_b: Some(image(b)?),
+            ..DiskSpec::new(image(a)?, &out)
+        };
+        let disk = self.board().build_disk(&spec)?;
+        self.disks.insert(slots, disk.clone());
+        Ok(disk)
     }
 
     fn board(&self) -> &dyn Board {
@@ -91,12 +125,9 @@ impl Rig {
 
     /// Switches the board on with the case's environment, until a kernel starts or the script
     /// gives up.
-    pub(super) fn run(&self, case: &Case) -> Result<Seen> {
-        let [a, b] = case.loads.map(usize::from);
-        let disk = self.disks.get(a + 2 * b).ok_or_else(|| Error::Server {
-            why: "no disk for these slots".to_owned(),
-        })?;
-        let places = self.prepare(disk, &case.copies)?;
+    pub(super) fn run(&mut self, case: &Case) -> Result<Seen> {
+        let disk = self.disk(case.slots)?;
+        let places = self.prepare(&disk, &case.copies)?;
         let (drive, image) = match &disk.env {
             Some(card) => (ENV_DRIVE, card),
             None => (MAIN_DRIVE, &disk.main),
@@ -107,7 +138,7 @@ impl Rig {
         server.keep_writes();
         let builder = self
             .board()
-            .machine(disk, "recorded", self.work.path())
+            .machine(&disk, "recorded", self.work.path())
             .no_network()
             .no_watchdog()
             .backend(drive, &server.backend());
@@ -161,15 +192,12 @@ impl Rig {
     }
 }
 
-/// An image with the kernel that only talks, and something as its initrd.
-fn slot_with_kernel(work: &Path) -> Result<Image> {
+/// An image with these files in its `/boot`.
+fn slot_with(files: &[(&str, Vec<u8>)], work: &Path) -> Result<Image> {
     let tree = work.join("tree");
     let boot = tree.join("boot");
     std::fs::create_dir_all(&boot).io("make", &boot)?;
-    for (name, bytes) in [
-        ("vmlinuz", stub::kernel()),
-        ("initrd.img", b"nobody looks inside\n".to_vec()),
-    ] {
+    for (name, bytes) in files {
         let path = boot.join(name);
         std::fs::write(&path, bytes).io("write", &path)?;
     }

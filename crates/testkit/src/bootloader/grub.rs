@@ -3,7 +3,7 @@
 use switchback_types::SlotName;
 
 use super::envblk::{Block, words};
-use super::{Act, Run, SlotState, Start, loads, on_command_line, slot_named};
+use super::{Act, Run, SlotState, Start, on_command_line, slot_named, state_of};
 
 /// `tries` in the script.
 const TRIES: u8 = 3;
@@ -19,17 +19,24 @@ struct Script {
     /// `$a_left` and `$b_left`, 0 to 9.
     left: [u8; 2],
     id: Option<Vec<u8>>,
+    /// `$lost`: there was no usable copy.
+    lost: bool,
+    /// Slots that did not load: their `$part_a` or `$part_b` is empty.
+    failed: Vec<SlotName>,
     acts: Vec<Act>,
 }
 
 pub(super) fn run(copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
     let copy = |index: usize| copies.get(index).cloned().unwrap_or_default();
     let mut script = Script::load([copy(0), copy(1)]);
-    if !script.start(slots) {
-        for left in script.left.iter_mut().filter(|left| **left == 0) {
-            *left = TRIES;
+    let order = script.order.clone();
+    if !script.start(&order, slots) {
+        for (slot, left) in SlotName::ALL.into_iter().zip(&mut script.left) {
+            if *left == 0 && !script.failed.contains(&slot) {
+                *left = TRIES;
+            }
         }
-        script.start(slots);
+        script.start(&[&order, b" A B".as_slice()].concat(), slots);
     }
     Run { acts: script.acts }
 }
@@ -53,29 +60,42 @@ impl Script {
             order: order.unwrap_or_else(|| b"A B".to_vec()),
             left: [count(value("a_left")), count(value("b_left"))],
             id: value("id"),
+            lost: current.is_none(),
+            failed: Vec::new(),
             copies,
             acts: Vec::new(),
         }
     }
 
-    /// Whether a kernel started.
-    fn start(&mut self, slots: [SlotState; 2]) -> bool {
-        let order = self.order.clone();
-        for slot in words(&order).filter_map(slot_named) {
+    /// Whether that was the end of the script: a kernel started, or the machine is reset.
+    fn start(&mut self, list: &[u8], slots: [SlotState; 2]) -> bool {
+        for slot in words(list).filter_map(slot_named) {
+            let state = state_of(slots, slot);
+            let files = !matches!(state, SlotState::Unloadable | SlotState::NoInitrd);
+            if !files || self.failed.contains(&slot) {
+                continue;
+            }
             let [a, b] = &mut self.left;
             let left = match slot {
                 SlotName::A => a,
                 SlotName::B => b,
             };
-            if *left == 0 || !loads(slots, slot) {
+            if *left == 0 {
                 continue;
             }
             *left -= 1;
-            let environment_bad = self.current.is_none();
-            self.save();
+            let saved = self.save();
+            match state {
+                SlotState::Loads => {}
+                SlotState::BadInitrd => return true,
+                _ => {
+                    self.failed.push(slot);
+                    continue;
+                }
+            }
             self.acts.push(Act::Start(Start {
                 slot,
-                environment_bad,
+                environment_bad: self.lost || !saved,
                 contact: self
                     .id
                     .as_deref()
@@ -87,26 +107,33 @@ impl Script {
         false
     }
 
-    /// Writes the older copy, or, when GRUB cannot write that one, the other.
-    fn save(&mut self) {
-        self.sequence = succ(self.sequence);
-        let places = if self.current == Some(0) {
-            [1, 0]
+    /// Writes the older copy, or, when GRUB cannot write that one, the other, whose number stays.
+    /// Whether one was written.
+    fn save(&mut self) -> bool {
+        let (older, newer) = if self.current == Some(0) {
+            (1, 0)
         } else {
-            [0, 1]
+            (0, 1)
         };
-        for copy in places {
-            if let Some(bytes) = self.copies.get(copy).and_then(|old| self.written(old)) {
+        for (copy, number) in [(older, succ(self.sequence)), (newer, self.sequence)] {
+            let old = self.copies.get(copy);
+            if let Some(bytes) = old.and_then(|old| self.written(old, number)) {
+                if let Some(old) = self.copies.get_mut(copy) {
+                    old.clone_from(&bytes);
+                }
                 self.acts.push(Act::Save { copy, bytes });
-                return;
+                self.current = Some(copy);
+                self.sequence = number;
+                return true;
             }
         }
+        false
     }
 
     /// `save_env` over a block; nothing where GRUB refuses.
-    fn written(&self, old: &[u8]) -> Option<Vec<u8>> {
+    fn written(&self, old: &[u8], number: u8) -> Option<Vec<u8>> {
         let mut block = Block::open(old)?;
-        let number = self.sequence.to_string();
+        let number = number.to_string();
         let [a, b] = self.left.map(|left| left.to_string());
         let values: [(&str, Option<&[u8]>); 6] = [
             ("seq", Some(number.as_bytes())),

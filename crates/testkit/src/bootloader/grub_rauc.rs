@@ -3,7 +3,7 @@
 use switchback_types::SlotName;
 
 use super::envblk::{Block, assigned, words};
-use super::{Act, Run, SlotState, Start, loads, slot_named};
+use super::{Act, Run, SlotState, Start, slot_named, state_of};
 
 /// The script's variables.
 struct Script {
@@ -39,7 +39,7 @@ pub(super) fn run(copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
 }
 
 impl Script {
-    /// Whether a kernel started.
+    /// Whether that was the end of the script: a kernel started, or the machine is reset.
     fn start(&mut self, slots: [SlotState; 2]) -> bool {
         let order = self.order.clone();
         for slot in words(&order).filter_map(slot_named) {
@@ -54,13 +54,17 @@ impl Script {
             *tried = b"1".to_vec();
             self.save();
             // The try is written down before anything of the slot is looked at.
-            if loads(slots, slot) {
-                self.acts.push(Act::Start(Start {
-                    slot,
-                    environment_bad: false,
-                    contact: None,
-                }));
-                return true;
+            match state_of(slots, slot) {
+                SlotState::Loads => {
+                    self.acts.push(Act::Start(Start {
+                        slot,
+                        environment_bad: false,
+                        contact: None,
+                    }));
+                    return true;
+                }
+                SlotState::NoInitrd | SlotState::BadInitrd => return true,
+                SlotState::Unloadable | SlotState::Broken => {}
             }
         }
         false

@@ -6,11 +6,10 @@
 //! record-bootloaders` runs the same inputs through the real GRUB and the real U-Boot and writes
 //! the tables in `recorded/`; `tests/recorded.rs` compares.
 //!
-//! What the models leave out: a kernel that is there and does not load (a third thing that a slot
-//! can be), an environment that cannot be written at all, and with U-Boot what its shell stumbles
-//! over: stored variables with the name of one of the script's own (`slot`, `label`, `name`, …), an
-//! id with a quote or a backslash, and a stored `bootcmd` that does not lead to the script. Of
-//! these, the tables hold some as a warning, their names beginning with `beyond the model`.
+//! What the models leave out: storage that fails to be read or written, and with U-Boot what its
+//! shell stumbles over: an id with a quote or a backslash, and a stored `bootcmd` that does not lead
+//! to the script. Of these, the tables hold some as a warning, their names beginning with `beyond
+//! the model`.
 
 mod envblk;
 mod grub;
@@ -37,6 +36,12 @@ pub enum SlotState {
     Loads,
     /// No kernel: no file system, or none with `/boot/vmlinuz`.
     Unloadable,
+    /// Both files are there, and the kernel is none.
+    Broken,
+    /// The kernel is there, and no initrd.
+    NoInitrd,
+    /// The kernel is there, and the initrd cannot be loaded.
+    BadInitrd,
 }
 
 /// The environment as bytes, as on the storage: two blocks of 1,024 bytes for
@@ -99,14 +104,13 @@ pub fn run(loader: Loader, copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
     }
 }
 
-/// Whether the slot's kernel starts.
-fn loads(slots: [SlotState; 2], slot: SlotName) -> bool {
+/// What this slot is.
+const fn state_of(slots: [SlotState; 2], slot: SlotName) -> SlotState {
     let [a, b] = slots;
-    let state = match slot {
+    match slot {
         SlotName::A => a,
         SlotName::B => b,
-    };
-    state == SlotState::Loads
+    }
 }
 
 /// The slot that a word of the order names for the scripts, which know `A` and `B` only.

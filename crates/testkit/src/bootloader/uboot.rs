@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use switchback_types::SlotName;
 
-use super::{Act, Run, SlotState, Start, loads, on_command_line, slot_named};
+use super::{Act, Run, SlotState, Start, on_command_line, slot_named, state_of};
 
 /// `tries` in the script.
 const TRIES: &[u8] = b"3";
@@ -21,6 +21,21 @@ const FROM_SEARCH: [(&str, &[u8]); 2] = [("bootfstype", b"fat"), ("devplist", b"
 
 /// The search, in `bootcmd`.
 const SEARCH: &[u8] = b"run distro_bootcmd";
+
+/// The script's own shell variables, which it takes out of the environment.
+const SCRIPTS_OWN: [&str; 11] = [
+    "name",
+    "slot",
+    "label",
+    "failed_A",
+    "failed_B",
+    "disk",
+    "kernel_at",
+    "kernel_size",
+    "initrd_at",
+    "args",
+    "tries",
+];
 
 /// Checksum and flags byte.
 const HEADER: usize = 5;
@@ -82,10 +97,11 @@ impl Uboot {
         self.variables.insert(name.into(), value.into());
     }
 
-    /// `saveenv`: all variables, sorted, into the copy that is not the valid one.
-    fn save(&mut self) {
+    /// `saveenv`: all variables, sorted, into the copy that is not the valid one. False where they
+    /// do not fit.
+    fn save(&mut self) -> bool {
         let Some(room) = self.size.checked_sub(HEADER) else {
-            return;
+            return false;
         };
         let mut data = Vec::with_capacity(room);
         for (name, value) in &self.variables {
@@ -101,7 +117,7 @@ impl Uboot {
         }
         if data.len() >= room {
             // U-Boot, too: "Cannot export environment".
-            return;
+            return false;
         }
         data.resize(room, 0);
         self.flags = self.flags.wrapping_add(1);
@@ -113,6 +129,7 @@ impl Uboot {
             Valid::Second => Valid::First,
             Valid::First => Valid::Second,
         };
+        true
     }
 
     fn script(&mut self, slots: [SlotState; 2]) {
@@ -120,6 +137,9 @@ impl Uboot {
         let more = FROM_SEARCH.into_iter().filter(|_| search);
         for (name, value) in FROM_UBOOT.into_iter().chain(more) {
             self.set(name, value);
+        }
+        for name in SCRIPTS_OWN {
+            self.variables.remove(name.as_bytes());
         }
         for (name, value) in [
             ("BOOT_ORDER", b"A B".as_slice()),
@@ -155,17 +175,23 @@ impl Uboot {
             }
             failed.push(slot);
             self.set(left_of(slot), format!("{:x}", left - 1).as_bytes());
-            for scratch in ["part", "filesize", "bootargs"] {
+            for scratch in ["env_state", "part", "filesize", "bootargs"] {
                 self.variables.remove(scratch.as_bytes());
             }
-            self.save();
-            if loads(slots, slot) {
-                self.acts.push(Act::Start(Start {
-                    slot,
-                    environment_bad: false,
-                    contact: self.get("switchback_id").and_then(on_command_line),
-                }));
-                return;
+            let saved = self.save();
+            match state_of(slots, slot) {
+                SlotState::Loads => {
+                    self.acts.push(Act::Start(Start {
+                        slot,
+                        environment_bad: !saved,
+                        contact: self.get("switchback_id").and_then(on_command_line),
+                    }));
+                    return;
+                }
+                // `load` leaves behind where it put the last file.
+                SlotState::Broken => self.set("fileaddr", b"8000000"),
+                SlotState::NoInitrd | SlotState::BadInitrd => self.set("fileaddr", b"1000000"),
+                SlotState::Unloadable => {}
             }
         }
     }

@@ -1,8 +1,10 @@
 //! For `boot/grub/grub.cfg`.
 
 use super::random::Random;
-use super::{BOTH, NEITHER, ONLY_A, ONLY_B, grub_block, slots_in_words};
-use crate::record::Case;
+use super::{
+    A_BROKEN, BOTH, BOTH_BROKEN, FAILING, NEITHER, ONLY_A, ONLY_B, grub_block, slots_in_words,
+};
+use crate::record::{Case, Slot};
 
 /// What the factory writes between the two numbers.
 const FACTORY: &str = "order=A B\na_left=3\nb_left=3\nid=factory\n";
@@ -22,11 +24,11 @@ fn body(order: &str, a: &str, b: &str) -> String {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: &str, copies: Vec<Vec<u8>>, loads: [bool; 2]| {
+    let mut add = |name: &str, copies: Vec<Vec<u8>>, slots: [Slot; 2]| {
         cases.push(Case {
             name: name.to_owned(),
             copies,
-            loads,
+            slots,
         });
     };
 
@@ -91,7 +93,7 @@ pub(super) fn cases() -> Vec<Case> {
     );
 
     // Slots.
-    for loads in [ONLY_A, ONLY_B, NEITHER] {
+    for slots in [ONLY_A, ONLY_B, NEITHER] {
         for (order, a, b) in [
             ("A B", "3", "3"),
             ("B A", "1", "1"),
@@ -100,14 +102,70 @@ pub(super) fn cases() -> Vec<Case> {
             ("A", "2", "2"),
         ] {
             add(
-                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(loads)),
+                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(slots)),
                 pair(&body(order, a, b)),
-                loads,
+                slots,
             );
         }
     }
 
+    for slots in FAILING {
+        for (order, a, b) in [
+            ("A B", "3", "3"),
+            ("A B", "1", "0"),
+            ("B A", "0", "1"),
+            ("A B", "0", "0"),
+            ("A", "1", "0"),
+        ] {
+            add(
+                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(slots)),
+                pair(&body(order, a, b)),
+                slots,
+            );
+        }
+    }
+
+    // The last resort: nothing in the order can be started.
+    for (order, a, b, slots) in [
+        ("rescue", "0", "0", BOTH),
+        ("rescue", "0", "2", ONLY_A),
+        ("rescue", "2", "0", ONLY_B),
+        ("rescue", "2", "0", NEITHER),
+        ("rescue", "2", "1", A_BROKEN),
+        ("rescue", "1", "1", BOTH_BROKEN),
+        ("B", "2", "0", ONLY_A),
+        ("B", "0", "2", ONLY_A),
+        ("A A", "1", "0", ONLY_B),
+    ] {
+        add(
+            &format!(
+                "last resort, {}: order `{order}`, tries {a} {b}",
+                slots_in_words(slots)
+            ),
+            pair(&body(order, a, b)),
+            slots,
+        );
+    }
+
+    // More than one save in a run in which a copy cannot be used or written.
+    let twice = [
+        "copy 1 is zeros",
+        "both copies are zeros",
+        "copy 1 is a mixture",
+        "both copies are mixtures",
+        "copy 1 has no header, copy 2 is a mixture",
+        "copy 1 is a mixture, copy 2 has no header",
+        "the last byte of the older copy is damaged",
+        "the older copy, which is copy 2, is full, and the id has grown",
+        "both copies are full",
+    ];
     for (name, copies) in damaged().into_iter().chain(odd_blocks()) {
+        if twice.contains(&name) {
+            for slots in [A_BROKEN, BOTH_BROKEN] {
+                let name = format!("{name}; {}", slots_in_words(slots));
+                add(&name, copies.clone(), slots);
+            }
+        }
         add(name, copies, BOTH);
     }
     cases.extend(random());
@@ -302,6 +360,13 @@ fn odd_blocks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             ],
         ),
         (
+            "the older copy, which is copy 2, is full, and the id has grown",
+            vec![
+                copy(1, "order=A B\na_left=2\nb_left=3\nid=factory2\n"),
+                full(0),
+            ],
+        ),
+        (
             "the older copy has room for exactly one byte more",
             vec![
                 full(1),
@@ -351,7 +416,7 @@ fn random() -> Vec<Case> {
             }
             Case {
                 name: format!("random {number}"),
-                loads: random.loads(),
+                slots: random.slots(),
                 copies,
             }
         })

@@ -1,8 +1,8 @@
 //! For `boot/grub/grub-rauc.cfg`.
 
 use super::random::Random;
-use super::{BOTH, NEITHER, ONLY_A, ONLY_B, grub_block, slots_in_words};
-use crate::record::Case;
+use super::{BOTH, FAILING, NEITHER, ONLY_A, ONLY_B, grub_block, slots_in_words};
+use crate::record::{Case, Slot};
 
 fn lines(order: &str, a: (&str, &str), b: (&str, &str)) -> String {
     format!(
@@ -13,11 +13,11 @@ fn lines(order: &str, a: (&str, &str), b: (&str, &str)) -> String {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: String, block: Vec<u8>, loads: [bool; 2]| {
+    let mut add = |name: String, block: Vec<u8>, slots: [Slot; 2]| {
         cases.push(Case {
             name,
             copies: vec![block],
-            loads,
+            slots,
         });
     };
     // Every state of the four variables, with both slots there.
@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
             BOTH,
         );
     }
-    for loads in [ONLY_A, ONLY_B, NEITHER] {
+    for slots in [ONLY_A, ONLY_B, NEITHER] {
         for (order, a, b) in [
             ("A B", ("1", "0"), ("1", "0")),
             ("B A", ("1", "0"), ("1", "0")),
@@ -40,14 +40,24 @@ pub(super) fn cases() -> Vec<Case> {
         ] {
             let name = format!(
                 "{}: order `{order}`, tried {} {}",
-                slots_in_words(loads),
+                slots_in_words(slots),
                 a.1,
                 b.1
             );
-            add(name, grub_block(lines(order, a, b)), loads);
+            add(name, grub_block(lines(order, a, b)), slots);
         }
     }
     let good = ("1", "0");
+    for slots in FAILING {
+        for (order, b) in [("A B", good), ("B A", ("1", "1")), ("A", good)] {
+            let name = format!(
+                "{}: order `{order}`, B tried {}",
+                slots_in_words(slots),
+                b.1
+            );
+            add(name, grub_block(lines(order, good, b)), slots);
+        }
+    }
     for order in [
         "B A", "A", "B", "", "rescue B", "rescue", "A A B", "a b", " B  A", "B\tA", "A,B",
     ] {
@@ -150,7 +160,7 @@ fn random() -> Vec<Case> {
             Case {
                 name: format!("random {number}"),
                 copies: vec![block],
-                loads: random.loads(),
+                slots: random.slots(),
             }
         })
         .collect()

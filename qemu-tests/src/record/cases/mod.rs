@@ -8,13 +8,29 @@ mod uboot;
 
 pub(super) use uboot::copy as uboot_copy;
 
-use super::{Case, Script};
+use super::{Case, Script, Slot};
 
 /// Both slots hold a kernel.
-const BOTH: [bool; 2] = [true, true];
-const ONLY_A: [bool; 2] = [true, false];
-const ONLY_B: [bool; 2] = [false, true];
-const NEITHER: [bool; 2] = [false, false];
+const BOTH: [Slot; 2] = [Slot::Loads, Slot::Loads];
+const ONLY_A: [Slot; 2] = [Slot::Loads, Slot::Nothing];
+const ONLY_B: [Slot; 2] = [Slot::Nothing, Slot::Loads];
+const NEITHER: [Slot; 2] = [Slot::Nothing, Slot::Nothing];
+const A_BROKEN: [Slot; 2] = [Slot::Broken, Slot::Loads];
+const B_BROKEN: [Slot; 2] = [Slot::Loads, Slot::Broken];
+const BOTH_BROKEN: [Slot; 2] = [Slot::Broken, Slot::Broken];
+const ONLY_A_BROKEN: [Slot; 2] = [Slot::Broken, Slot::Nothing];
+const NO_INITRD: [Slot; 2] = [Slot::NoInitrd, Slot::Loads];
+const BAD_INITRD: [Slot; 2] = [Slot::BadInitrd, Slot::Loads];
+
+/// Each way in which a slot can hold files and not start.
+const FAILING: [[Slot; 2]; 6] = [
+    A_BROKEN,
+    B_BROKEN,
+    BOTH_BROKEN,
+    ONLY_A_BROKEN,
+    NO_INITRD,
+    BAD_INITRD,
+];
 
 /// The cases of a script.
 pub(super) fn of(script: Script) -> Vec<Case> {
@@ -26,12 +42,20 @@ pub(super) fn of(script: Script) -> Vec<Case> {
 }
 
 /// Words for a slot state in names of cases.
-const fn slots_in_words(loads: [bool; 2]) -> &'static str {
-    match loads {
-        BOTH => "both slots load",
-        ONLY_A => "only A loads",
-        ONLY_B => "only B loads",
-        NEITHER => "no slot loads",
+fn slots_in_words(slots: [Slot; 2]) -> String {
+    let alone = |slot| match slot {
+        Slot::Loads => "loads",
+        Slot::Nothing => "is empty",
+        Slot::Broken => "is broken",
+        Slot::NoInitrd => "has no initrd",
+        Slot::BadInitrd => "has a bad initrd",
+    };
+    match slots {
+        BOTH => "both slots load".to_owned(),
+        ONLY_A => "only A loads".to_owned(),
+        ONLY_B => "only B loads".to_owned(),
+        NEITHER => "no slot loads".to_owned(),
+        [a, b] => format!("A {}, B {}", alone(a), alone(b)),
     }
 }
 
@@ -78,6 +102,12 @@ mod tests {
                     .map(|copy| notation::of(copy, script == Script::Uboot))
                     .collect();
                 assert_eq!(recorded["name"], *case.name, "record again: {again}");
+                let slots = serde_json::json!(case.slots.map(super::Slot::word));
+                assert_eq!(
+                    recorded["slots"], slots,
+                    "{}: record again: {again}",
+                    case.name
+                );
                 assert_eq!(
                     recorded["before"], before,
                     "{}: record again: {again}",

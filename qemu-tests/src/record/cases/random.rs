@@ -1,5 +1,7 @@
 //! Numbers that are the same in every run.
 
+use crate::record::Slot;
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(super) struct Random(u64);
 
@@ -33,9 +35,15 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// Both slots load half of the time.
-    pub(super) fn loads(&mut self) -> [bool; 2] {
-        [!self.once_in(3), !self.once_in(3)]
+    /// Each slot loads half of the time.
+    pub(super) fn slots(&mut self) -> [Slot; 2] {
+        [(); 2].map(|()| match self.below(8) {
+            0 => Slot::Nothing,
+            1 => Slot::Broken,
+            2 => Slot::NoInitrd,
+            3 => Slot::BadInitrd,
+            _ => Slot::Loads,
+        })
     }
 
     /// Another value for one byte of the first `length`.

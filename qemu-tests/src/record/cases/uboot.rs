@@ -1,9 +1,9 @@
 //! For `boot/u-boot/boot.cmd`, under a U-Boot with its own redundant environment.
 
 use super::random::Random;
-use super::{BOTH, NEITHER, ONLY_A, ONLY_B, slots_in_words};
-use crate::record::Case;
+use super::{BOTH, FAILING, NEITHER, ONLY_A, ONLY_B, slots_in_words};
 use crate::record::rig::uboot_size;
+use crate::record::{Case, Slot};
 
 /// The shortest way to the script: a stored environment replaces the built-in one as a whole.
 const BOOTCMD: &str =
@@ -11,9 +11,6 @@ const BOOTCMD: &str =
 
 /// U-Boot's own variables, as the factory stores them with the contract's.
 const BUILT_IN: &str = include_str!("../../../../crates/testkit/src/bootloader/uboot_builtin.env");
-
-/// Names of cases that are recorded as a warning: the model does not follow U-Boot there.
-const BEYOND: &str = "beyond the model: ";
 
 /// A copy of a redundant environment.
 pub(in crate::record) fn copy(flags: u8, strings: &[&str], fill: u8) -> Vec<u8> {
@@ -57,11 +54,11 @@ fn blank() -> Vec<u8> {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: &str, copies: [Vec<u8>; 2], loads: [bool; 2]| {
+    let mut add = |name: &str, copies: [Vec<u8>; 2], slots: [Slot; 2]| {
         cases.push(Case {
             name: name.to_owned(),
             copies: copies.to_vec(),
-            loads,
+            slots,
         });
     };
     for (first, second) in [
@@ -138,7 +135,7 @@ pub(super) fn cases() -> Vec<Case> {
         let copies = [blank(), stored(9, order, "2", "1")];
         add(&format!("order `{order}`"), copies, BOTH);
     }
-    for loads in [ONLY_A, ONLY_B, NEITHER] {
+    for slots in [ONLY_A, ONLY_B, NEITHER] {
         for (order, a, b) in [
             ("A B", "3", "3"),
             ("B A", "1", "1"),
@@ -147,36 +144,94 @@ pub(super) fn cases() -> Vec<Case> {
             ("A", "2", "2"),
         ] {
             add(
-                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(loads)),
+                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(slots)),
                 [stored(7, order, a, b), stored(6, "A B", "3", "3")],
-                loads,
+                slots,
             );
         }
     }
-    for (variable, loads) in [
+    for slots in FAILING {
+        for (order, a, b) in [
+            ("A B", "3", "3"),
+            ("B A", "1", "1"),
+            ("A B", "0", "0"),
+            ("rescue", "1", "0"),
+        ] {
+            add(
+                &format!("{}: order `{order}`, tries {a} {b}", slots_in_words(slots)),
+                [stored(7, order, a, b), stored(6, "A B", "3", "3")],
+                slots,
+            );
+        }
+    }
+    // Names of the script's own variables.
+    for (variable, slots) in [
         ("slot=B", BOTH),
         ("slot=B", NEITHER),
         ("name=B", BOTH),
         ("failed_A=yes", BOTH),
+        ("failed_B=yes", ONLY_B),
         ("label=slot-b", BOTH),
         ("tries=9", NEITHER),
         ("args=none", BOTH),
+        ("disk=virtio 9", BOTH),
+        ("kernel_at=0x10", BOTH),
+        ("kernel_size=1", BOTH),
+        ("initrd_at=0x10", BOTH),
+        ("env_state= switchback.env_state=bad", BOTH),
     ] {
         let strings = [BOOTCMD, variable, "BOOT_A_LEFT=2", "BOOT_B_LEFT=2"];
         add(
-            &format!("{BEYOND}`{variable}` is stored, {}", slots_in_words(loads)),
+            &format!("`{variable}` is stored, {}", slots_in_words(slots)),
             [copy(4, &strings, 0xff), blank()],
-            loads,
+            slots,
         );
     }
-    for (name, copies, loads) in damaged().into_iter().chain(odd_variables()) {
-        add(name, copies, loads);
+    for (name, copies, slots) in full() {
+        add(name, copies, slots);
+    }
+    for (name, copies, slots) in damaged().into_iter().chain(odd_variables()) {
+        add(name, copies, slots);
     }
     cases.extend(random());
     cases
 }
 
-type Odd = (&'static str, [Vec<u8>; 2], [bool; 2]);
+type Odd = (&'static str, [Vec<u8>; 2], [Slot; 2]);
+
+/// As much as `saveenv` can store, or a little more.
+fn full() -> Vec<Odd> {
+    // `missing`: bytes by which the first save is too long; less than 0 = bytes that are left.
+    let card = |missing: isize, b: &str| {
+        let b = format!("BOOT_B_LEFT={b}");
+        let strings = [BOOTCMD, "BOOT_ORDER=A B", "BOOT_A_LEFT=2", &b];
+        // What U-Boot adds before it saves.
+        let added = ["fdtcontroladdr=1ed500a0", "fileaddr=7000000", "pad="];
+        let taken: usize = strings
+            .iter()
+            .chain(&added)
+            .map(|text| text.len() + 1)
+            .sum();
+        let room = uboot_size() - 5 - 1 - taken;
+        let pad = format!("pad={}", "y".repeat(room.saturating_add_signed(missing)));
+        let strings = [&strings[..], &[&pad]].concat();
+        [copy(4, &strings, 0xff), blank()]
+    };
+    vec![
+        ("the environment just fits", card(0, "3"), BOTH),
+        ("the environment is one byte too long", card(1, "3"), BOTH),
+        (
+            "the environment is one byte too long, only B loads",
+            card(1, "3"),
+            ONLY_B,
+        ),
+        (
+            "the first save does not fit, the second does",
+            card(1, "10"),
+            ONLY_B,
+        ),
+    ]
+}
 
 fn damaged() -> Vec<Odd> {
     let (old, new) = (stored(1, "A B", "3", "3"), stored(2, "B A", "3", "2"));
@@ -360,7 +415,7 @@ fn random() -> Vec<Case> {
             }
             Case {
                 name: format!("random {number}"),
-                loads: random.loads(),
+                slots: random.slots(),
                 copies,
             }
         })
