@@ -12,6 +12,7 @@
 //! - [`scenario`]: what befalls a device, as data
 //! - [`invariants`]: what must hold after every step
 //! - [`explore`]: every step, every kind of cut
+//! - [`log`]: a failure as a file, to be played again
 //! - [`torture`]: many stories, on all processors
 //! - [`planted`]: mistakes, to prove that they would be found
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod bootloader;
 pub mod device;
 pub mod explore;
 pub mod invariants;
+pub mod log;
 pub mod machine;
 pub mod planted;
 pub mod ports;

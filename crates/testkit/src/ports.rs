@@ -16,9 +16,13 @@ use switchbackd::slot::{Access, BlockDevice, Devices};
 
 use crate::invariants::Law;
 use crate::machine::{Operation, Place, Told, of_mut};
-use crate::scenario::IoFault;
+use crate::device::FAULTY_POLLS;
+use crate::scenario::{Clock, IoFault};
 use crate::storage::Chance;
 use crate::world::{HealthRun, World, slot_path};
+
+/// Seconds of fourteen years.
+const AHEAD: i64 = 14 * 365 * 86_400;
 
 fn broken() -> io::Error {
     io::Error::other("input/output error (os error 5)")
@@ -186,7 +190,8 @@ impl BlockDevice for SlotDevice {
         if self.fault(Operation::Sync).is_some() {
             self.world.step(
                 || format!("fail to sync slot {}", self.slot),
-                |machine| machine.slot_mut(self.slot).fail_sync(),
+                // Slots are read past the system's cache: what is lost is seen to be lost.
+                |machine| machine.slot_mut(self.slot).lose(),
             );
             return Err(broken());
         }
@@ -282,7 +287,11 @@ impl Host for World {
     fn now(&self) -> Timestamp {
         let live = self.live();
         let seconds = i64::try_from(live.session.uptime.as_secs()).unwrap_or(0);
-        Timestamp::from_unix(live.session.switched_on + seconds)
+        let ahead = match live.faults.clock {
+            Clock::Ahead if live.machine.truth.polls < FAULTY_POLLS => AHEAD,
+            _ => 0,
+        };
+        Timestamp::from_unix(live.session.switched_on + seconds + ahead)
     }
 
     fn uptime(&self) -> Duration {

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::board::Bench;
+use crate::bootloader::Loader;
 use crate::explore::{Count, Failure, Limits, explore, sample};
 use crate::repository::Repository;
-use crate::scenario::{boards, scenarios};
+use crate::scenario::scenarios;
 use crate::storage::Chance;
 
-/// Every story on every board.
+/// Every story on each of these boards.
 #[must_use]
-pub fn benches(repository: &Arc<Repository>) -> Vec<Bench> {
-    boards()
-        .into_iter()
-        .flat_map(|(loader, tries)| scenarios(loader, tries))
+pub fn benches(repository: &Arc<Repository>, boards: &[(Loader, u8)]) -> Vec<Bench> {
+    boards
+        .iter()
+        .flat_map(|(loader, tries)| scenarios(*loader, *tries))
         .map(|scenario| Bench::new(Arc::clone(repository), scenario))
         .collect()
 }

@@ -68,7 +68,7 @@ pub struct Live {
     pub snapshots: Option<Vec<Snapshot>>,
     /// The first thing that must not be.
     pub violation: Option<Violation>,
-    faults: Faults,
+    pub(crate) faults: Faults,
 }
 
 impl Live {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use switchback_testkit::explore::Limits;
 use switchback_testkit::repository::Repository;
+use switchback_testkit::scenario::BOARDS;
 use switchback_testkit::torture::{benches, every};
 
 #[test]
 fn no_single_power_cut_bricks_a_device_or_makes_it_lie() {
     let repository = Arc::new(Repository::publish().unwrap());
-    let benches = benches(&repository);
+    let benches = benches(&repository, &BOARDS);
     let tally = every(
         &benches,
         Limits {

@@ -161,7 +161,11 @@ impl Boot<'_> {
         if let Some(violation) = self.world.live().violation.take() {
             return Err(violation.into());
         }
-        if let Some(attempt) = daemon.driver.state().phase.attempt() {
+        // A download that a cut interrupts is begun again, as another action; from the arm on an
+        // action has an outcome.
+        if let Phase::OnTrial { attempt, .. } | Phase::Reporting { attempt, .. } =
+            &daemon.driver.state().phase
+        {
             let action = attempt.action.to_string();
             self.world.live().machine.truth.begun.insert(action);
         }
@@ -182,12 +186,15 @@ impl Boot<'_> {
             return Ok(None);
         }
         if let Ok(job) = daemon.jobs.try_recv() {
-            let poll = matches!(job, Job::Poll { .. });
+            let (poll, check) = (
+                matches!(job, Job::Poll { .. }),
+                matches!(job, Job::Check { .. }),
+            );
             daemon.worker.work(job);
-            *quiet = if poll && self.rests(daemon) {
-                *quiet + 1
-            } else {
-                0
+            *quiet = match self.rests(daemon) {
+                true if poll => *quiet + 1,
+                true if check => *quiet,
+                _ => 0,
             };
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use switchback_update_core::State;
 
 use self::daemon::Boot;
 pub(crate) use self::daemon::Passing;
+pub(crate) use self::server::FAULTY_POLLS;
 use crate::board::Bench;
 use crate::bootloader::{self, Act, Loader, Start};
 use crate::invariants::{Law, Violation};
@@ -74,10 +75,9 @@ impl Bench {
         }
         let boots = i64::from(boots);
         let now = match self.scenario.faults.clock {
-            Clock::Ahead if boots == 1 => PUBLISHED + 14 * 365 * DAY,
             Clock::Right | Clock::Ahead => PUBLISHED + boots * 3600,
             Clock::Absent => 0,
-            Clock::Back => PUBLISHED + (30 - boots) * DAY,
+            Clock::Back => PUBLISHED - boots * DAY,
         };
         live.power_on(now);
         Ok(())

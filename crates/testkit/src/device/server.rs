@@ -9,7 +9,7 @@ use crate::repository::{self, ServerFault};
 use crate::world::World;
 
 /// Polls during which a fault of the server lasts.
-const FAULTY_POLLS: u32 = 3;
+pub(crate) const FAULTY_POLLS: u32 = 3;
 /// The repository's server, as it is at the moment of each request.
 #[derive(Debug)]
 pub(super) struct Server {

@@ -4,7 +4,7 @@ mod stories;
 
 use switchback_update_core::PhaseKind;
 
-pub use self::stories::{boards, scenarios};
+pub use self::stories::{BOARDS, MORE_BOARDS, scenarios};
 use crate::bootloader::Loader;
 use crate::repository::{ServerFault, Stage};
 
@@ -96,7 +96,7 @@ pub enum Clock {
     Absent,
     /// It runs backwards by a day with each boot.
     Back,
-    /// In the first boot it is fourteen years ahead, and then right.
+    /// It is fourteen years ahead, until it is set right after some polls.
     Ahead,
 }
 

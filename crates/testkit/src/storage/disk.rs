@@ -106,6 +106,11 @@ impl Disk {
         self.doomed.append(&mut self.pending);
     }
 
+    /// What was not synced is gone, and is seen to be gone.
+    pub fn lose(&mut self) {
+        self.pending.clear();
+    }
+
     /// The machine is reset: nothing is left of what could not be synced.
     pub fn forget_doomed(&mut self) {
         self.doomed.clear();
