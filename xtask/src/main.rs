@@ -6,6 +6,7 @@ mod dependencies;
 mod process;
 mod record;
 mod scenarios;
+mod simulate;
 mod test;
 mod torture;
 
@@ -20,6 +21,11 @@ cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
 cargo xtask record-bootloaders [--board grub|grub-rauc|u-boot|all]
                      run the real bootloaders and write down what they do, for the models of them
+cargo xtask torture [--minutes N] [--seed S]
+                     power cuts on the simulated device: all single ones, double ones, triple ones
+                     by chance; 10 minutes unless told (faster: `cargo run --release -p xtask --`)
+cargo xtask replay LOG
+                     a failure of `torture` again, step by step
 cargo xtask torture --qemu [--board grub|u-boot|all] [--minutes N] [--seed S] [--round K]
                            [--first-cut] [--keep] [--directory PLACE]
                      power cuts on real bootloaders, counted; 10 minutes unless told
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
         ["record-bootloaders", rest @ ..] => record::run_from(rest),
         ["torture", rest @ ..] => torture::run_from(rest),
+        ["replay", log] => simulate::replay_log(log),
         ["generate"] => check::generate(),
         ["tools"] => tools(),
         [unknown, ..] => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context as _, bail};
 use switchback_testkit::explore::Limits;
 use switchback_testkit::log::{Log, describe};
 use switchback_testkit::repository::Repository;
@@ -18,7 +19,7 @@ const REPORT: &str = "target/reports/torture.json";
 
 /// Plays all single cuts, then for the rest of the time by halves: double cuts in order, and
 /// triple cuts picked by chance.
-pub(crate) fn torture(minutes: u64, seed: Option<u64>) -> Result<(), String> {
+pub(crate) fn torture(minutes: u64, seed: Option<u64>) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.map_or(1, |now| now.as_secs())
@@ -26,7 +27,7 @@ pub(crate) fn torture(minutes: u64, seed: Option<u64>) -> Result<(), String> {
     let started = Instant::now();
     let end = started + Duration::from_secs(minutes * 60);
     println!("simulated power cuts for {minutes} minutes; seed {seed}");
-    let repository = Arc::new(Repository::publish().map_err(|error| error.to_string())?);
+    let repository = Arc::new(Repository::publish()?);
     let boards = [&BOARDS[..], &MORE_BOARDS[..]].concat();
     let all = benches(&repository, &boards);
     let limits = |depth, until| Limits {
@@ -65,31 +66,30 @@ pub(crate) fn torture(minutes: u64, seed: Option<u64>) -> Result<(), String> {
         write(REPORT, &report)?;
         if let Some(failure) = tally.shortest() {
             write(LOG, &serde_json::json!(Log::from(failure)))?;
-            return Err(format!(
+            bail!(
                 "{failure}\n{} stories fail; this is the shortest: `cargo xtask replay {LOG}`",
                 tally.failures.len()
-            ));
+            );
         }
     }
     println!("the counts are in {REPORT}; {:?}", started.elapsed());
     Ok(())
 }
 
-fn write(path: &str, value: &serde_json::Value) -> Result<(), String> {
-    let refuse = |error: std::io::Error| format!("{path}: {error}");
+fn write(path: &str, value: &serde_json::Value) -> anyhow::Result<()> {
     if let Some(directory) = Path::new(path).parent() {
-        std::fs::create_dir_all(directory).map_err(refuse)?;
+        std::fs::create_dir_all(directory).with_context(|| path.to_owned())?;
     }
-    std::fs::write(path, format!("{value:#}\n")).map_err(refuse)
+    std::fs::write(path, format!("{value:#}\n")).with_context(|| path.to_owned())
 }
 
 /// Plays a failure again, step by step; on a terminal, one step for each press of Enter.
-pub(crate) fn replay_log(path: &str) -> Result<(), String> {
-    let text = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-    let log: Log = serde_json::from_slice(&text).map_err(|error| format!("{path}: {error}"))?;
-    let repository = Arc::new(Repository::publish().map_err(|error| error.to_string())?);
+pub(crate) fn replay_log(path: &str) -> anyhow::Result<()> {
+    let text = std::fs::read(path).with_context(|| path.to_owned())?;
+    let log: Log = serde_json::from_slice(&text).with_context(|| path.to_owned())?;
+    let repository = Arc::new(Repository::publish()?);
     println!("{}\n{}\n", log.story, log.violation);
-    let (bench, replayed) = log.replay(&repository)?;
+    let (bench, replayed) = log.replay(&repository).map_err(anyhow::Error::msg)?;
     let waits = std::io::stdin().is_terminal();
     for (steps, cut) in &replayed.lives {
         for (number, snapshot) in steps.iter().enumerate() {

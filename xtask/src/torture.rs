@@ -9,6 +9,19 @@ use qemu_tests::torture::{Options, Tally, Until, run, run_cycles};
 /// What the small matrix draws from: always the same, so that a failure is not luck.
 const MATRIX_SEED: u64 = 5;
 
+/// On the simulated device: `--minutes N` and `--seed S` only.
+fn simulated(words: &[&str]) -> anyhow::Result<()> {
+    let (mut minutes, mut seed) = (10, None);
+    for pair in words.chunks(2) {
+        match pair {
+            ["--minutes", count] => minutes = count.parse().context("--minutes takes a number")?,
+            ["--seed", number] => seed = Some(number.parse().context("--seed takes a number")?),
+            other => bail!("torture: without --qemu only --minutes N and --seed S, not {other:?}"),
+        }
+    }
+    crate::simulate::torture(minutes, seed)
+}
+
 /// From the command line.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     let mut options = Options {
@@ -23,7 +36,9 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     if words == ["--qemu", "--matrix"] {
         return matrix();
     }
-    let mut qemu = false;
+    if !words.contains(&"--qemu") {
+        return simulated(words);
+    }
     let mut cycles = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -41,7 +56,7 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
                 .with_context(|| format!("{word} takes a number, not {value}"))
         };
         match *word {
-            "--qemu" => qemu = true,
+            "--qemu" => {}
             "--keep" => options.keep = true,
             "--first-cut" => options.first_cut_only = true,
             "--minutes" => {
@@ -53,9 +68,6 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
             "--board" => options.boards = crate::boards(words.next().copied())?,
             other => bail!("torture: unknown argument {other}"),
         }
-    }
-    if !qemu {
-        bail!("torture: --qemu says that the cuts are made on real bootloaders in QEMU");
     }
     if options.boards.contains(&BoardKind::GrubRauc) {
         bail!("torture: RAUC's script gives a trial one try: a cut there is a rollback by design");

@@ -57,11 +57,10 @@ pub fn describe(bench: &Bench, number: usize, snapshot: &Snapshot) -> String {
     let mut text = format!("{number:>4}  {:<34}", snapshot.what);
     let machine = &snapshot.machine;
     let uptime = snapshot.session.uptime.as_secs();
-    let runs = snapshot
-        .session
-        .start
-        .as_ref()
-        .map_or_else(|| "loader".to_owned(), |start| format!("slot {}", start.slot));
+    let runs = snapshot.session.start.as_ref().map_or_else(
+        || "loader".to_owned(),
+        |start| format!("slot {}", start.slot),
+    );
     let _ = write!(text, " {runs} +{uptime}s; {} pending", machine.pending());
     for slot in SlotName::ALL {
         let held = bench.repository.whole(&machine.slot(slot).live());

@@ -14,9 +14,9 @@ use switchbackd::journal::RecordFiles;
 use switchbackd::settings::HealthSettings;
 use switchbackd::slot::{Access, BlockDevice, Devices};
 
+use crate::device::FAULTY_POLLS;
 use crate::invariants::Law;
 use crate::machine::{Operation, Place, Told, of_mut};
-use crate::device::FAULTY_POLLS;
 use crate::scenario::{Clock, IoFault};
 use crate::storage::Chance;
 use crate::world::{HealthRun, World, slot_path};
