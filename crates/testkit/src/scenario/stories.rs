@@ -273,7 +273,12 @@ fn environments() -> Vec<Scenario> {
             "one copy of the environment is garbage",
             EnvironmentDamage::One,
         ),
-        damaged("the whole environment is garbage", EnvironmentDamage::All),
+        Scenario {
+            // The loader starts the slot of its defaults; the daemon says that it cannot read the
+            // environment, and changes nothing: what it reads may not be what the loader reads.
+            ends_in: 1,
+            ..damaged("the whole environment is garbage", EnvironmentDamage::All)
+        },
     ]
 }
 

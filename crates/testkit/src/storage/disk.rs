@@ -90,6 +90,10 @@ impl Disk {
 
     /// Writes; not durable before [`Disk::sync`].
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset.saturating_add(bytes.len());
+        // What is written anew has another chance.
+        self.doomed
+            .retain(|old| old.offset < offset || old.offset + old.bytes.len() > end);
         self.pending.push(Write {
             offset,
             bytes: bytes.into(),
