@@ -113,6 +113,7 @@ pub fn contracts(data: &[u8]) {
         ContractKind::RaucUboot,
         ContractKind::RaucGrub,
         ContractKind::SwitchbackGrub,
+        ContractKind::Bootcount,
     ] {
         let contract = Contract::new(kind, BootNames::default());
         let mut vars = vars.clone();

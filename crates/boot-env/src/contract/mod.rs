@@ -5,17 +5,21 @@
 //! | [`ContractKind::RaucUboot`] | `BOOT_ORDER` | `BOOT_x_LEFT` > 0, hexadecimal | one less, at each boot | `switchback_id` |
 //! | [`ContractKind::RaucGrub`] | `ORDER` | `x_OK` = 1 and `x_TRY` = 0 | `x_TRY` = 1, at each boot | `switchback_id` |
 //! | [`ContractKind::SwitchbackGrub`] | `order` | `a_left` > 0, one decimal digit | one less, at each boot | `id` |
+//! | [`ContractKind::Bootcount`] | one slot, `mender_boot_part` | `bootcount` <= `bootlimit`, decimal | `bootcount` one more, at each boot of a trial | `switchback_id` |
 //!
-//! All three count at *every* boot, also of a committed slot: a slot is marked good at each boot
-//! that is healthy, or it falls away.
+//! The first three count at *every* boot, also of a committed slot: a slot is marked good at each
+//! boot that is healthy, or it falls away. `Bootcount` counts trials only: a committed slot that
+//! breaks later is started for ever.
 //!
 //! What foreign tools write in two steps is one change of the variables here, to be written as one
 //! copy of the environment. The order stays complete: names that are not ours (a rescue system)
 //! keep their places, and the booted slot is put into an order that lacks it, unless the very
 //! change takes it out.
 
+mod bootcount;
 mod names;
 mod order;
+mod ordered;
 mod rauc_grub;
 mod tries_left;
 
@@ -24,8 +28,10 @@ use alloc::vec::Vec;
 
 use switchback_types::SlotName;
 
+use self::bootcount::Bootcount;
+pub use self::bootcount::{SlotVariableError, SlotVariables};
 pub use self::names::{BootNameError, BootNames};
-use self::order::Order;
+use self::ordered::{Ordered, OrderedKind};
 use crate::Vars;
 
 /// The agreements that are spoken here.
@@ -37,36 +43,29 @@ pub enum ContractKind {
     RaucGrub,
     /// Our own contract for GRUB: `order`, `a_left`, `b_left` and `id`, in two copies.
     SwitchbackGrub,
+    /// U-Boot's own boot count, as boards for Mender and SWUpdate have it: one variable names the
+    /// slot; `upgrade_available`, `bootcount` and `bootlimit` count a trial; `altbootcmd` ends it.
+    Bootcount,
 }
 
 impl ContractKind {
     /// The most tries that a slot can be given: what is asked for beyond it becomes this.
     #[must_use]
     pub const fn max_tries(self) -> u8 {
-        match self {
-            // One hexadecimal digit: scripts that compare in decimal get on with it up to 9.
-            Self::RaucUboot => 15,
-            // TRY is a mark, not a counter.
-            Self::RaucGrub => 1,
-            // grub.cfg counts on one digit.
-            Self::SwitchbackGrub => 9,
+        match self.ordered() {
+            Some(kind) => kind.max_tries(),
+            // U-Boot compares whole numbers.
+            None => u8::MAX,
         }
     }
 
-    /// The name of the order of slots.
-    const fn order_variable(self) -> &'static str {
+    /// The kinds with an order of slots.
+    const fn ordered(self) -> Option<OrderedKind> {
         match self {
-            Self::RaucUboot => "BOOT_ORDER",
-            Self::RaucGrub => "ORDER",
-            Self::SwitchbackGrub => "order",
-        }
-    }
-
-    /// The name of the value that proves contact.
-    const fn id_variable(self) -> &'static str {
-        match self {
-            Self::RaucUboot | Self::RaucGrub => "switchback_id",
-            Self::SwitchbackGrub => "id",
+            Self::RaucUboot => Some(OrderedKind::RaucUboot),
+            Self::RaucGrub => Some(OrderedKind::RaucGrub),
+            Self::SwitchbackGrub => Some(OrderedKind::SwitchbackGrub),
+            Self::Bootcount => None,
         }
     }
 }
@@ -83,6 +82,8 @@ pub enum SlotBoot {
     },
     /// It is in the order, and its tries are used up.
     Exhausted,
+    /// It is started whenever its turn comes: no tries of it are counted.
+    Uncounted,
     /// The environment says nothing about it: the boot script's own defaults hold.
     Missing,
 }
@@ -177,13 +178,26 @@ pub enum Applied {
 pub struct Contract {
     kind: ContractKind,
     names: BootNames,
+    slot_variables: SlotVariables,
 }
 
 impl Contract {
-    /// The agreement of this kind with these bootnames.
+    /// The agreement of this kind with these bootnames; for [`ContractKind::Bootcount`] with
+    /// Mender's variables.
     #[must_use]
-    pub const fn new(kind: ContractKind, names: BootNames) -> Self {
-        Self { kind, names }
+    pub fn new(kind: ContractKind, names: BootNames) -> Self {
+        Self {
+            kind,
+            names,
+            slot_variables: SlotVariables::default(),
+        }
+    }
+
+    /// With other variables that name the slot; only [`ContractKind::Bootcount`] has any.
+    #[must_use]
+    pub fn with_slot_variables(mut self, variables: SlotVariables) -> Self {
+        self.slot_variables = variables;
+        self
     }
 
     /// Its kind.
@@ -201,67 +215,18 @@ impl Contract {
     /// What the variables say.
     #[must_use]
     pub fn observe(&self, vars: &Vars) -> BootView {
-        let order = self.order(vars);
-        let [a, b] = SlotName::ALL.map(|slot| self.slot_state(vars, order.as_ref(), slot));
-        let state = |slot: &SlotName| match slot {
-            SlotName::A => a,
-            SlotName::B => b,
-        };
-        let unset = order.is_none()
-            && SlotName::ALL
-                .iter()
-                .all(|slot| state(slot) == SlotBoot::Missing);
-        let order = order.map_or_else(Vec::new, |order| order.slots(&self.names));
-        let primary = order.iter().copied().find(|slot| match state(slot) {
-            SlotBoot::Ready { .. } => true,
-            // Scripts that count start a slot that was never counted; RAUC's for GRUB does not.
-            SlotBoot::Missing => self.kind != ContractKind::RaucGrub,
-            SlotBoot::Bad | SlotBoot::Exhausted => false,
-        });
-        BootView {
-            order,
-            primary,
-            a,
-            b,
-            contact_id: vars.text(self.kind.id_variable()).map(Into::into),
-            unset,
+        match self.family() {
+            Family::Ordered(ordered) => ordered.observe(vars),
+            Family::Bootcount(bootcount) => bootcount.observe(vars),
         }
     }
 
     /// Changes the variables. `booted` is the slot that runs.
     pub fn apply(&self, vars: &mut Vars, change: &BootChange<'_>, booted: SlotName) -> Applied {
         let before = vars.clone();
-        match *change {
-            BootChange::Invalidate(slot) => {
-                self.set_bad(vars, slot, booted);
-            }
-            BootChange::Arm {
-                slot,
-                tries,
-                contact_id,
-            } => {
-                self.put_first(vars, slot, booted);
-                self.set_ready(vars, slot, tries);
-                vars.set(self.kind.id_variable(), contact_id);
-            }
-            BootChange::MarkGood { slot, tries } => {
-                let mut order = self.complete_order(vars, booted);
-                order.insert(self.names.name(slot), &self.names);
-                self.write_order(vars, &order);
-                self.set_ready(vars, slot, tries);
-            }
-            BootChange::FallBack { bad, to, tries } => {
-                self.set_bad(vars, bad, booted);
-                let mut order = self.order(vars).unwrap_or_default();
-                order.put_first(self.names.name(to));
-                self.write_order(vars, &order);
-                self.set_ready(vars, to, tries);
-            }
-            BootChange::SetPrimary { slot, tries } => {
-                self.put_first(vars, slot, booted);
-                self.set_ready(vars, slot, tries);
-            }
-            BootChange::GiveBackTry { slot } => self.give_back_try(vars, slot),
+        match self.family() {
+            Family::Ordered(ordered) => ordered.apply(vars, change, booted),
+            Family::Bootcount(bootcount) => bootcount.apply(vars, change, booted),
         }
         if *vars == before {
             Applied::AlreadySo
@@ -270,115 +235,31 @@ impl Contract {
         }
     }
 
-    /// The variables of a new board: both slots in the order, each with its tries.
+    /// The variables of a new board: slot a first, every slot that is counted with its tries.
     #[must_use]
     pub fn defaults(&self, tries: u8) -> Vars {
-        let mut vars = Vars::new();
-        self.write_order(&mut vars, &Order::of(&self.names, SlotName::A));
-        for slot in SlotName::ALL {
-            self.set_ready(&mut vars, slot, tries);
-        }
-        vars
-    }
-
-    fn order(&self, vars: &Vars) -> Option<Order> {
-        vars.text(self.kind.order_variable()).and_then(Order::parse)
-    }
-
-    fn write_order(&self, vars: &mut Vars, order: &Order) {
-        vars.set(self.kind.order_variable(), &order.to_text());
-    }
-
-    /// The order with the booted slot in it; if there is none, what boot scripts take then.
-    fn complete_order(&self, vars: &Vars, booted: SlotName) -> Order {
-        match self.order(vars) {
-            Some(mut order) => {
-                order.insert(self.names.name(booted), &self.names);
-                order
-            }
-            None => Order::of(&self.names, booted),
+        match self.family() {
+            Family::Ordered(ordered) => ordered.defaults(tries),
+            Family::Bootcount(bootcount) => bootcount.defaults(tries),
         }
     }
 
-    fn put_first(&self, vars: &mut Vars, slot: SlotName, booted: SlotName) {
-        let mut order = self.complete_order(vars, booted);
-        order.put_first(self.names.name(slot));
-        self.write_order(vars, &order);
+    const fn family(&self) -> Family<'_> {
+        let names = &self.names;
+        match self.kind.ordered() {
+            Some(kind) => Family::Ordered(Ordered { kind, names }),
+            None => Family::Bootcount(Bootcount {
+                names,
+                variables: &self.slot_variables,
+            }),
+        }
     }
+}
 
-    fn slot_state(&self, vars: &Vars, order: Option<&Order>, slot: SlotName) -> SlotBoot {
-        let name = self.names.name(slot);
-        if order.is_some_and(|order| !order.contains(name)) {
-            return SlotBoot::Bad;
-        }
-        match self.kind {
-            ContractKind::RaucUboot => tries_left::state(
-                vars.text(&tries_left::uboot_variable(name))
-                    .map(tries_left::hexadecimal),
-            ),
-            ContractKind::SwitchbackGrub => tries_left::state(
-                vars.text(tries_left::grub_variable(slot))
-                    .and_then(tries_left::decimal_digit),
-            ),
-            ContractKind::RaucGrub => rauc_grub::state(vars, name),
-        }
-    }
-
-    fn set_ready(&self, vars: &mut Vars, slot: SlotName, tries: u8) {
-        let tries = tries.clamp(1, self.kind.max_tries());
-        match self.kind {
-            ContractKind::RaucGrub => rauc_grub::set(vars, self.names.name(slot), true),
-            ContractKind::RaucUboot | ContractKind::SwitchbackGrub => {
-                self.write_left(vars, slot, tries);
-            }
-        }
-    }
-
-    /// Takes a slot out of the running.
-    fn set_bad(&self, vars: &mut Vars, slot: SlotName, booted: SlotName) {
-        let mut order = self.complete_order(vars, booted);
-        // RAUC on GRUB leaves a bad slot in the order; OK says enough.
-        if self.kind != ContractKind::RaucGrub {
-            order.remove(self.names.name(slot));
-        }
-        if order.slots(&self.names).is_empty() {
-            // To boot scripts an empty order is none, and their default has the bad slot in it;
-            // with foreign names only, some scripts reset for ever.
-            order.insert(self.names.name(slot.other()), &self.names);
-        }
-        self.write_order(vars, &order);
-        match self.kind {
-            ContractKind::RaucGrub => rauc_grub::set(vars, self.names.name(slot), false),
-            ContractKind::RaucUboot | ContractKind::SwitchbackGrub => {
-                self.write_left(vars, slot, 0);
-            }
-        }
-    }
-
-    fn give_back_try(&self, vars: &mut Vars, slot: SlotName) {
-        let left = match self.slot_state(vars, self.order(vars).as_ref(), slot) {
-            SlotBoot::Ready { left } => left,
-            SlotBoot::Exhausted => 0,
-            // What is bad stays bad, and what was never counted was not taken.
-            SlotBoot::Bad | SlotBoot::Missing => return,
-        };
-        if left < self.kind.max_tries() {
-            self.set_ready(vars, slot, left.saturating_add(1));
-        }
-    }
-
-    fn write_left(&self, vars: &mut Vars, slot: SlotName, left: u8) {
-        match self.kind {
-            ContractKind::RaucUboot => {
-                let name = tries_left::uboot_variable(self.names.name(slot));
-                vars.set(&name, &alloc::format!("{left:x}"));
-            }
-            ContractKind::SwitchbackGrub => {
-                vars.set(tries_left::grub_variable(slot), &alloc::format!("{left}"));
-            }
-            ContractKind::RaucGrub => {}
-        }
-    }
+/// What the contracts have in common decides who carries them out.
+enum Family<'a> {
+    Ordered(Ordered<'a>),
+    Bootcount(Bootcount<'a>),
 }
 
 #[cfg(test)]

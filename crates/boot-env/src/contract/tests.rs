@@ -348,13 +348,16 @@ fn promises_hold_after_every_change() {
         for order in orders {
             for booted in SlotName::ALL {
                 for change in SlotName::ALL.into_iter().flat_map(changes) {
-                    let start = format!("{}={order} foreign=x", kind.order_variable());
+                    let start = format!(
+                        "{}={order} foreign=x",
+                        kind.ordered().unwrap().order_variable()
+                    );
                     let mut vars = vars(&start);
                     contract.apply(&mut vars, &change, booted);
                     let view = contract.observe(&vars);
                     let context = format!("{kind:?} {order:?} {booted} {change:?}: {vars:?}");
                     assert!(!view.order.is_empty(), "{context}");
-                    let words = vars.text(kind.order_variable()).unwrap();
+                    let words = vars.text(kind.ordered().unwrap().order_variable()).unwrap();
                     assert_eq!(order.contains('R'), words.contains('R'), "{context}");
                     assert_eq!(vars.text("foreign"), Some("x"), "{context}");
                     check_promise(&change, &view, booted, &context);
