@@ -9,8 +9,9 @@
 //!
 //! What this can promise without a checksum: a write that was cut off anywhere leaves the old or
 //! the new variables, as long as it was cut between bytes that were written in order, or at a
-//! sector boundary ([`crate::grub`] keeps the content in one sector). A flipped bit inside a
-//! value, though, is not seen.
+//! sector boundary ([`crate::grub`] keeps the content in one sector). A damaged byte, though, is not
+//! always seen: the block may count with the line of that byte changed, and the next line with it
+//! if the byte was the line's end or its `=`. No other line is affected (`tests/exhaustive.rs`).
 
 use crate::grub::{self, BLOCK_SIZE, EncodeError, ParseError};
 use crate::{Copy, Vars};

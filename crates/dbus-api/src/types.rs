@@ -78,7 +78,8 @@ dictionary! {
         booted: bool,
         /// Whether the bootloader tries it first.
         primary: bool,
-        /// `ready`, `exhausted` or `bad`, as the bootloader sees it.
+        /// `ready`, `exhausted`, `uncounted` (started without counting) or `bad`, as the bootloader
+        /// sees it.
         boot_state: String,
         /// Tries left to the bootloader.
         tries_left: u32,
