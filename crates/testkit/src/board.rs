@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchback_boot_env::contract::{BootNames, Contract, ContractKind};
+use switchback_boot_env::contract::{BootNames, Contract, ContractKind, SlotVariables};
 use switchback_boot_env::{grub, grub_pair, uboot};
 use switchback_types::SlotName;
 use switchbackd::settings::{
@@ -186,6 +186,7 @@ impl Bench {
             boot: BootSettings {
                 contract: kind(self.scenario.loader),
                 bootnames: BootNames::default(),
+                slot_variables: SlotVariables::default(),
                 grubenv: grubenv(self.scenario.loader),
                 fw_env_config: FW_ENV_CONFIG.into(),
                 tries: self.scenario.tries,

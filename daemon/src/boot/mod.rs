@@ -118,13 +118,13 @@ impl BootControl {
         files: Box<dyn EnvFiles>,
         locks: Vec<PathBuf>,
     ) -> Result<Self, BootError> {
-        let contract = Contract::new(settings.contract, settings.bootnames.clone());
+        let contract = Contract::new(settings.contract, settings.bootnames.clone())
+            .with_slot_variables(settings.slot_variables.clone());
         let defaults = contract.defaults(settings.tries);
         let backend: Box<dyn Backend> = match (settings.contract, settings.grubenv.as_slice()) {
-            (ContractKind::RaucUboot, _) => Box::new(uboot::UbootEnvironment::new(
-                settings.fw_env_config.clone(),
-                locks,
-            )),
+            (ContractKind::RaucUboot | ContractKind::Bootcount, _) => Box::new(
+                uboot::UbootEnvironment::new(settings.fw_env_config.clone(), locks),
+            ),
             (ContractKind::RaucGrub, [file]) => {
                 Box::new(grub::GrubFile::new(file.clone(), defaults))
             }

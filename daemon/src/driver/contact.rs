@@ -76,7 +76,9 @@ impl Contact {
                 parts.layout.booted
             )),
             contract::SlotBoot::Ready { .. } | contract::SlotBoot::Exhausted => Self::Proven,
-            contract::SlotBoot::Bad | contract::SlotBoot::Missing => Self::Unknown,
+            contract::SlotBoot::Bad
+            | contract::SlotBoot::Missing
+            | contract::SlotBoot::Uncounted => Self::Unknown,
         }
     }
 
@@ -102,6 +104,8 @@ pub(super) fn slot_boot(slot: contract::SlotBoot) -> SlotBoot {
     match slot {
         contract::SlotBoot::Ready { left } => SlotBoot::Ready { left },
         contract::SlotBoot::Exhausted => SlotBoot::Exhausted,
+        // As often as one likes.
+        contract::SlotBoot::Uncounted => SlotBoot::Ready { left: u8::MAX },
         contract::SlotBoot::Bad | contract::SlotBoot::Missing => SlotBoot::Bad,
     }
 }

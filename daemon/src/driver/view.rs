@@ -136,6 +136,7 @@ fn slot_view(driver: &Driver, slot: SlotName) -> api::Slot {
     let (boot_state, tries_left) = match boot.map(|view| view.slot(slot)) {
         Some(contract::SlotBoot::Ready { left }) => ("ready", left),
         Some(contract::SlotBoot::Exhausted) => ("exhausted", 0),
+        Some(contract::SlotBoot::Uncounted) => ("uncounted", 0),
         Some(contract::SlotBoot::Bad) => ("bad", 0),
         Some(contract::SlotBoot::Missing) => ("missing", 0),
         None => ("unreadable", 0),

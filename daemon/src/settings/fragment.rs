@@ -60,6 +60,8 @@ table!(Boot {
     contract: String,
     bootname_a: String,
     bootname_b: String,
+    slot_variable: String,
+    slot_variable_hex: String,
     grubenv: Vec<String>,
     fw_env_config: String,
     tries: u8,

@@ -10,7 +10,7 @@ mod validate;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchback_boot_env::contract::{BootNames, ContractKind};
+use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
 pub use self::load::{CONFIG_DIRECTORIES, load};
@@ -89,6 +89,8 @@ pub struct BootSettings {
     pub contract: ContractKind,
     /// The bootloader's names for the slots.
     pub bootnames: BootNames,
+    /// The variables that name the slot; for the contract `bootcount` only.
+    pub slot_variables: SlotVariables,
     /// GRUB's environment files: two for our own contract, one for RAUC's.
     pub grubenv: Vec<PathBuf>,
     /// Where U-Boot's environment is, in the format of libubootenv.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use switchback_boot_env::contract::{BootNames, ContractKind};
+use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
 use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
 use super::{
@@ -214,8 +214,9 @@ fn boot(table: Boot) -> Result<BootSettings, SettingsError> {
         "switchback-grub" => ContractKind::SwitchbackGrub,
         "rauc-grub" => ContractKind::RaucGrub,
         "rauc-u-boot" => ContractKind::RaucUboot,
+        "bootcount" => ContractKind::Bootcount,
         other => {
-            let known = "known are switchback-grub, rauc-grub and rauc-u-boot";
+            let known = "known are switchback-grub, rauc-grub, rauc-u-boot and bootcount";
             return Err(invalid("boot.contract", other, known));
         }
     };
@@ -223,16 +224,24 @@ fn boot(table: Boot) -> Result<BootSettings, SettingsError> {
     let b = table.bootname_b.unwrap_or_else(|| "B".into());
     let bootnames = BootNames::new(&a, &b)
         .map_err(|error| invalid("boot.bootname-a", &format!("{a} {b}"), error.to_string()))?;
+    let slot_variables = slot_variables(
+        contract,
+        &bootnames,
+        table.slot_variable,
+        table.slot_variable_hex,
+    )?;
     let grubenv = table.grubenv.unwrap_or_else(|| match contract {
         ContractKind::SwitchbackGrub => vec!["/efi/sb1.env".into(), "/efi/sb2.env".into()],
-        ContractKind::RaucGrub | ContractKind::RaucUboot => vec!["/boot/grub/grubenv".into()],
+        ContractKind::RaucGrub | ContractKind::RaucUboot | ContractKind::Bootcount => {
+            vec!["/boot/grub/grubenv".into()]
+        }
     });
-    let wanted = if contract == ContractKind::SwitchbackGrub {
-        2
-    } else {
-        1
+    let wanted = match contract {
+        ContractKind::SwitchbackGrub => Some(2),
+        ContractKind::RaucGrub => Some(1),
+        ContractKind::RaucUboot | ContractKind::Bootcount => None,
     };
-    if contract != ContractKind::RaucUboot && grubenv.len() != wanted {
+    if let Some(wanted) = wanted.filter(|wanted| grubenv.len() != *wanted) {
         let message = format!("the contract {text} has {wanted} environment file(s)");
         return Err(invalid("boot.grubenv", &grubenv.join(" "), message));
     }
@@ -240,7 +249,9 @@ fn boot(table: Boot) -> Result<BootSettings, SettingsError> {
     // RAUC's contract on GRUB knows one try only; asking for more is no mistake there.
     let most = match contract {
         ContractKind::RaucGrub => u8::MAX,
-        ContractKind::SwitchbackGrub | ContractKind::RaucUboot => contract.max_tries(),
+        ContractKind::SwitchbackGrub | ContractKind::RaucUboot | ContractKind::Bootcount => {
+            contract.max_tries()
+        }
     };
     if tries == 0 || tries > most {
         return Err(invalid(
@@ -252,12 +263,35 @@ fn boot(table: Boot) -> Result<BootSettings, SettingsError> {
     Ok(BootSettings {
         contract,
         bootnames,
+        slot_variables,
         grubenv: grubenv.into_iter().map(PathBuf::from).collect(),
         fw_env_config: table
             .fw_env_config
             .unwrap_or_else(|| "/etc/fw_env.config".into())
             .into(),
         tries,
+    })
+}
+
+/// Only the contract `bootcount` has such variables; for the others nothing is said about them.
+fn slot_variables(
+    contract: ContractKind,
+    bootnames: &BootNames,
+    plain: Option<String>,
+    hexadecimal: Option<String>,
+) -> Result<SlotVariables, SettingsError> {
+    if contract != ContractKind::Bootcount {
+        return Ok(SlotVariables::default());
+    }
+    let plain = plain.unwrap_or_else(|| "mender_boot_part".into());
+    let hexadecimal = hexadecimal.unwrap_or_else(|| "mender_boot_part_hex".into());
+    let second = Some(hexadecimal.as_str()).filter(|name| !name.is_empty());
+    SlotVariables::new(&plain, second, bootnames).map_err(|error| {
+        let key = match error {
+            SlotVariableError::Name { .. } => "boot.slot-variable",
+            SlotVariableError::NoNumber { .. } => "boot.bootname-a",
+        };
+        invalid(key, &format!("{plain} {hexadecimal}"), error.to_string())
     })
 }
 

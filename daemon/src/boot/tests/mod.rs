@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use switchback_boot_env::contract::{BootChange, BootNames, ContractKind};
+use switchback_boot_env::contract::{BootChange, BootNames, ContractKind, SlotVariables};
 use switchback_types::SlotName;
 
 use super::{BootControl, BootError, EnvFiles, FileFacts, Locks, RealFiles};
@@ -113,13 +113,14 @@ impl Device {
             std::fs::write(directory.path().join(name), bytes).unwrap();
         }
         let grubenv: &[&str] = match contract {
-            ContractKind::RaucUboot => &[],
+            ContractKind::RaucUboot | ContractKind::Bootcount => &[],
             ContractKind::RaucGrub => &["grubenv"],
             ContractKind::SwitchbackGrub => &["sb1.env", "sb2.env"],
         };
         let settings = BootSettings {
             contract,
             bootnames: BootNames::default(),
+            slot_variables: SlotVariables::default(),
             grubenv: grubenv
                 .iter()
                 .map(|name| directory.path().join(name))
