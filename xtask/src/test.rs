@@ -20,6 +20,8 @@ const BOARD_TESTS: &[&str] = &[
     "--test",
     "uboot",
     "--test",
+    "bootcount",
+    "--test",
     "power_cut",
     "--",
     "--ignored",

@@ -20,6 +20,9 @@ const SOURCE_DIRECTORY: &str = "u-boot-2023.01";
 
 const FRAGMENT: &str = include_str!("../../../boot/u-boot/config.fragment");
 
+/// For the board whose U-Boot counts by itself, behind the other one.
+pub(super) const BOOTCOUNT_FRAGMENT: &str = include_str!("../../../boot/u-boot/bootcount.fragment");
+
 /// The date in U-Boot's banner: the same source gives the same ROM.
 const BUILD_DATE: &str = "1735689600";
 
@@ -82,19 +85,21 @@ pub(super) struct Firmware {
 }
 
 impl Firmware {
-    /// Builds U-Boot, about a minute on two cores, or takes it from the cache.
-    pub(super) fn build(cache: &Cache) -> Result<Self> {
+    /// Builds U-Boot with `more` configuration, about a minute on two cores, or takes it from the
+    /// cache.
+    pub(super) fn build(cache: &Cache, more: &str) -> Result<Self> {
+        let fragment = format!("{FRAGMENT}{more}");
         let key = Key::new("u-boot-1")
             .text(SUITE)
             .text(ORIGINAL)
-            .text(FRAGMENT);
+            .text(&fragment);
         let entry = cache.entry("u-boot", &key, |entry| {
             tools::ensure(BUILD_TOOLS)?;
             let mirror = Archive::open(cache)?.mirror().to_owned();
             let scratch =
                 tempfile::tempdir_in(cache.root()).io("make a directory in", cache.root())?;
             let source = unpack_source(scratch.path(), &mirror)?;
-            compile(&source, entry)
+            compile(&source, &fragment, entry)
         })?;
         Ok(Self {
             rom: entry.join("u-boot.rom"),
@@ -148,7 +153,7 @@ fn unpack_source(scratch: &Path, mirror: &str) -> Result<PathBuf> {
 }
 
 /// Configures and builds in `source`, and keeps what is needed in `entry`.
-fn compile(source: &Path, entry: &Path) -> Result<()> {
+fn compile(source: &Path, fragment: &str, entry: &Path) -> Result<()> {
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let make = || {
         Run::new("make")
@@ -161,7 +166,7 @@ fn compile(source: &Path, entry: &Path) -> Result<()> {
     let config = source.join(".config");
     let default = fs::read_to_string(&config).io("read", &config)?;
     // The last word on an option wins.
-    fs::write(&config, default + FRAGMENT).io("write", &config)?;
+    fs::write(&config, default + fragment).io("write", &config)?;
     make().arg("olddefconfig").check()?;
     make()
         .arg(format!("-j{jobs}"))

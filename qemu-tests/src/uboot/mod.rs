@@ -1,4 +1,5 @@
-//! The U-Boot board: a PC that starts with U-Boot, with `boot/u-boot/boot.cmd`.
+//! The U-Boot boards: a PC that starts with U-Boot, with `boot/u-boot/boot.cmd` or, where U-Boot
+//! counts by itself, with `boot/u-boot/bootcount.cmd`.
 //!
 //! The slots are on a virtio disk. The environment is where it is on most boards with eMMC: in raw
 //! sectors of an MMC device, two copies, written by U-Boot's own `saveenv`. The guest sees it as
@@ -22,6 +23,7 @@ use crate::tools::{self, UBOOT_TOOLS};
 use firmware::Firmware;
 
 const SCRIPT: &str = include_str!("../../../boot/u-boot/boot.cmd");
+const BOOTCOUNT_SCRIPT: &str = include_str!("../../../boot/u-boot/bootcount.cmd");
 
 /// Holds the boot script and nothing else.
 const BOOT_PARTITION_SIZE: u64 = 8 << 20;
@@ -37,9 +39,22 @@ const FACTORY: [(&str, &str); 4] = [
     ("switchback_id", "factory"),
 ];
 
+/// The same where U-Boot counts; `altbootcmd` as `bootcount.cmd` wants it.
+const BOOTCOUNT_FACTORY: [(&str, &str); 7] = [
+    ("mender_boot_part", "2"),
+    ("mender_boot_part_hex", "2"),
+    ("upgrade_available", "0"),
+    ("bootcount", "0"),
+    ("bootlimit", "3"),
+    ("altbootcmd", "setenv give_up yes; run bootcmd"),
+    ("switchback_id", "factory"),
+];
+
 /// A PC that starts with U-Boot.
 #[derive(Debug)]
 pub struct UbootBoard {
+    name: &'static str,
+    factory: &'static [(&'static str, &'static str)],
     firmware: Firmware,
     script: std::path::PathBuf,
 }
@@ -50,12 +65,32 @@ impl UbootBoard {
     /// # Errors
     /// Packages cannot be installed, U-Boot's source cannot be fetched, or its build failed.
     pub fn new(cache: &Cache) -> Result<Self> {
+        let firmware = Firmware::build(cache, "")?;
+        Self::with(cache, "u-boot", firmware, SCRIPT, &FACTORY)
+    }
+
+    /// The board whose U-Boot has a boot count of its own, in its environment.
+    ///
+    /// # Errors
+    /// As [`UbootBoard::new`].
+    pub fn with_bootcount(cache: &Cache) -> Result<Self> {
+        let firmware = Firmware::build(cache, firmware::BOOTCOUNT_FRAGMENT)?;
+        let name = "u-boot-bootcount";
+        Self::with(cache, name, firmware, BOOTCOUNT_SCRIPT, &BOOTCOUNT_FACTORY)
+    }
+
+    fn with(
+        cache: &Cache,
+        name: &'static str,
+        firmware: Firmware,
+        script: &str,
+        factory: &'static [(&'static str, &'static str)],
+    ) -> Result<Self> {
         tools::ensure(UBOOT_TOOLS)?;
-        let firmware = Firmware::build(cache)?;
-        let key = Key::new("boot-scr-1").text(SCRIPT);
+        let key = Key::new("boot-scr-1").text(script);
         let entry = cache.entry("boot-scr", &key, |entry| {
             let source = entry.join("boot.cmd");
-            std::fs::write(&source, SCRIPT).io("write", &source)?;
+            std::fs::write(&source, script).io("write", &source)?;
             Run::new("mkimage")
                 .args(["-A", "x86", "-T", "script", "-C", "none", "-d"])
                 .arg(&source)
@@ -63,6 +98,8 @@ impl UbootBoard {
                 .check()
         })?;
         Ok(Self {
+            name,
+            factory,
             firmware,
             script: entry.join("boot.scr"),
         })
@@ -107,7 +144,7 @@ impl UbootBoard {
 
 impl Board for UbootBoard {
     fn name(&self) -> &'static str {
-        "u-boot"
+        self.name
     }
 
     fn build_disk(&self, spec: &DiskSpec<'_>) -> Result<Disk> {
@@ -134,7 +171,7 @@ impl Board for UbootBoard {
         }
         make_data(&image)?;
         let env = spec.out.join("env.img");
-        environment::make_card(&env, &self.firmware.initial_env, &FACTORY, spec.out)?;
+        environment::make_card(&env, &self.firmware.initial_env, self.factory, spec.out)?;
         Ok(Disk {
             main,
             env: Some(env),
