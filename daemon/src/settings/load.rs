@@ -103,6 +103,8 @@ fn parse(path: &Path, text: &str) -> Result<Fragment, SettingsError> {
 
 #[cfg(test)]
 mod tests {
+    use switchback_boot_env::contract::{BootNames, SlotVariables};
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -200,6 +202,30 @@ mod tests {
                 seconds,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_board_with_a_boot_count_names_its_variables() {
+        let boot = |text: &str| {
+            let text = format!("[boot]\ncontract = \"bootcount\"\n{text}");
+            with(&[("usr/10-board.toml", GOOD), ("etc/20-x.toml", &text)])
+                .map(|settings| settings.boot.slot_variables)
+        };
+        let mender = "bootname-a = \"2\"\nbootname-b = \"3\"\n";
+        assert_eq!(boot(mender).unwrap(), SlotVariables::default());
+        let own = "slot-variable = \"rootpart\"\nslot-variable-hex = \"\"\n";
+        let expected = SlotVariables::new("rootpart", None, &BootNames::default()).unwrap();
+        assert_eq!(boot(own).unwrap(), expected);
+        for (text, key) in [
+            // The bootnames A and B are no numbers of partitions.
+            ("", "boot.bootname-a"),
+            ("slot-variable = \"bootcount\"\n", "boot.slot-variable"),
+        ] {
+            match boot(text) {
+                Err(SettingsError::Invalid { key: found, .. }) => assert_eq!(found, key),
+                other => panic!("{text}: {other:?}"),
+            }
         }
     }
 

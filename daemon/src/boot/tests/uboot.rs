@@ -1,7 +1,7 @@
 //! U-Boot's environment in files.
 
 use switchback_boot_env::Vars;
-use switchback_boot_env::contract::{Applied, BootChange, ContractKind, SlotBoot};
+use switchback_boot_env::contract::{Applied, BootChange, BootNames, ContractKind, SlotBoot};
 use switchback_boot_env::uboot::{Environment, FlagScheme, encode_redundant, encode_single};
 use switchback_types::SlotName;
 
@@ -282,4 +282,47 @@ fn write_that_did_not_arrive_is_noticed() {
     device.set(|world| world.fate = Fate::Lost);
     let error = device.control().apply(&ARM, SlotName::A).unwrap_err();
     assert!(chain(&error).contains("read back differently"), "{error}");
+}
+
+/// A board set up for Mender: one variable names the slot, and the inactive one is out already.
+#[test]
+fn boot_count_arms_and_commits_with_one_write_each() {
+    let pairs = [
+        ("mender_boot_part", "2"),
+        ("mender_boot_part_hex", "2"),
+        ("upgrade_available", "0"),
+        ("bootcount", "0"),
+        ("bootlimit", "1"),
+    ];
+    let bytes = encode_single(&pairs.into_iter().collect(), SIZE).unwrap();
+    let mut device = Device::new(ContractKind::Bootcount, &[("disk", &bytes)]);
+    device.settings.bootnames = BootNames::new("2", "3").unwrap();
+    configure(&device, &format!("DISK 0 {SIZE:#x}"));
+    let control = device.control();
+    control.verify_writable().unwrap();
+    let one = [(device.path("disk"), 0, SIZE)];
+    let invalidate = BootChange::Invalidate(SlotName::B);
+    assert_eq!(
+        control.apply(&invalidate, SlotName::A).unwrap(),
+        Applied::AlreadySo
+    );
+    assert!(device.writes().is_empty());
+    control.apply(&ARM, SlotName::A).unwrap();
+    assert_eq!(device.writes(), one);
+    let view = control.observe().unwrap();
+    assert_eq!(
+        (view.primary, view.b, view.contact_id.as_deref()),
+        (
+            Some(SlotName::B),
+            SlotBoot::Ready { left: 3 },
+            Some("0badcafe")
+        )
+    );
+    let good = BootChange::MarkGood {
+        slot: SlotName::B,
+        tries: 3,
+    };
+    control.apply(&good, SlotName::B).unwrap();
+    assert_eq!(device.writes(), one);
+    assert_eq!(control.observe().unwrap().b, SlotBoot::Uncounted);
 }
