@@ -12,6 +12,17 @@
 #
 # A slot that is not on trial is not counted: if it breaks, it is started again and again. boot.cmd
 # does better.
+#
+# "name=value" is a variable of the shell, setenv one of the environment; saveenv stores all of the
+# latter. So everything temporary is a shell variable, and what has to be in the environment for a
+# while is unset in time: what commands insist on leaving there, and env_state (the shell ignores
+# "name=" with nothing behind it).
+
+# --- this script's own variables: a stored one of the same name would hide the shell's -------------
+setenv name
+for name in disk kernel_at kernel_size initrd_at args part_a part_a_hex part_b part_b_hex changed label; do
+  setenv ${name}
+done
 
 # --- the board -------------------------------------------------------------------------------------
 disk="virtio 0"
@@ -50,7 +61,7 @@ fi
 setenv give_up
 
 # --- one save, if anything changed; the next start does all of this again if it fails ---------------
-env_state=
+setenv env_state
 if test "${mender_boot_part}" = ${part_b}; then
   label=slot-b
   setenv mender_boot_part_hex ${part_b_hex}
@@ -60,9 +71,10 @@ else
 fi
 if test ${changed} = yes; then
   setenv bootargs
+  setenv filesize
   if saveenv; then true; else
     echo "SB: SAVE FAILED"
-    env_state=" switchback.env_state=bad"
+    setenv env_state " switchback.env_state=bad"
   fi
 fi
 

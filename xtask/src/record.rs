@@ -13,10 +13,12 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
                 .find(|script| script.board() == *board);
             match found {
                 Some(script) => vec![script],
-                None => bail!("--board takes grub, grub-rauc, u-boot or all, not {board}"),
+                None => {
+                    bail!("--board takes grub, grub-rauc, u-boot, bootcount or all, not {board}")
+                }
             }
         }
-        _ => bail!("record-bootloaders: usage: [--board grub|grub-rauc|u-boot|all]"),
+        _ => bail!("record-bootloaders: usage: [--board grub|grub-rauc|u-boot|bootcount|all]"),
     };
     for script in scripts {
         println!("== {}", script.board());

@@ -64,7 +64,7 @@ impl Bench {
     /// # Errors
     /// The defaults of the environment cannot be written.
     pub fn factory(&self) -> Result<Machine, String> {
-        let contract = Contract::new(kind(self.scenario.loader), BootNames::default());
+        let contract = Contract::new(kind(self.scenario.loader), self.bootnames()?);
         let vars = contract.defaults(self.scenario.tries);
         let refuse = |error: &dyn std::fmt::Display| error.to_string();
         let mut environment = BTreeMap::new();
@@ -79,7 +79,7 @@ impl Bench {
                 let block = grub::encode(&vars).map_err(|error| refuse(&error))?;
                 environment.insert("/boot/grubenv".into(), Disk::new(block.to_vec()));
             }
-            Loader::RaucUboot => {
+            Loader::RaucUboot | Loader::Bootcount => {
                 let mut both = Vec::new();
                 for flags in [1, 0] {
                     let copy = uboot::encode_redundant(&vars, flags, UBOOT_COPY);
@@ -137,7 +137,7 @@ impl Bench {
             .flat_map(|disk| {
                 let live = disk.live();
                 let size = match self.scenario.loader {
-                    Loader::RaucUboot => UBOOT_COPY,
+                    Loader::RaucUboot | Loader::Bootcount => UBOOT_COPY,
                     Loader::SwitchbackGrub | Loader::RaucGrub => live.len(),
                 };
                 live.chunks(size).map(<[u8]>::to_vec).collect::<Vec<_>>()
@@ -149,7 +149,7 @@ impl Bench {
     #[must_use]
     pub fn place_of(&self, machine: &Machine, copy: usize) -> (PathBuf, usize) {
         match self.scenario.loader {
-            Loader::RaucUboot => ("/dev/env".into(), copy * UBOOT_COPY),
+            Loader::RaucUboot | Loader::Bootcount => ("/dev/env".into(), copy * UBOOT_COPY),
             Loader::SwitchbackGrub | Loader::RaucGrub => (
                 machine
                     .environment
@@ -159,6 +159,16 @@ impl Bench {
                     .unwrap_or_default(),
                 0,
             ),
+        }
+    }
+
+    /// The script's names for the slots.
+    fn bootnames(&self) -> Result<BootNames, String> {
+        match self.scenario.loader {
+            Loader::SwitchbackGrub | Loader::RaucGrub | Loader::RaucUboot => {
+                Ok(BootNames::default())
+            }
+            Loader::Bootcount => BootNames::new("2", "3").map_err(|error| error.to_string()),
         }
     }
 
@@ -185,7 +195,7 @@ impl Bench {
             },
             boot: BootSettings {
                 contract: kind(self.scenario.loader),
-                bootnames: BootNames::default(),
+                bootnames: self.bootnames()?,
                 slot_variables: SlotVariables::default(),
                 grubenv: grubenv(self.scenario.loader),
                 fw_env_config: FW_ENV_CONFIG.into(),
@@ -212,6 +222,7 @@ const fn kind(loader: Loader) -> ContractKind {
         Loader::SwitchbackGrub => ContractKind::SwitchbackGrub,
         Loader::RaucGrub => ContractKind::RaucGrub,
         Loader::RaucUboot => ContractKind::RaucUboot,
+        Loader::Bootcount => ContractKind::Bootcount,
     }
 }
 
@@ -219,7 +230,7 @@ fn grubenv(loader: Loader) -> Vec<PathBuf> {
     match loader {
         Loader::SwitchbackGrub => vec!["/efi/sb1.env".into(), "/efi/sb2.env".into()],
         Loader::RaucGrub => vec!["/boot/grubenv".into()],
-        Loader::RaucUboot => Vec::new(),
+        Loader::RaucUboot | Loader::Bootcount => Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use switchback_boot_env::contract::{BootNames, Contract, ContractKind};
 use switchback_boot_env::grub_pair::Pair;
 use switchback_boot_env::uboot::{Environment, FlagScheme};
 use switchback_testkit::bootloader::{Act, Loader, SlotState, Start, run};
@@ -17,6 +18,13 @@ use switchback_types::SlotName;
 
 /// As many as the models are trusted for.
 const FEWEST_CASES: usize = 40;
+
+const TABLES: [&str; 4] = [
+    "switchback-grub",
+    "rauc-grub",
+    "rauc-uboot",
+    "bootcount-uboot",
+];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -76,10 +84,11 @@ fn slots(list: &Value) -> [SlotState; 2] {
 fn told(line: &str) -> Start {
     let value = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
     let bootname = value("switchback.slot=").or_else(|| value("rauc.slot="));
-    let slot: SlotName = bootname
-        .unwrap_or_else(|| panic!("{line}"))
-        .parse()
-        .unwrap();
+    let slot = match bootname {
+        Some("A" | "2") => SlotName::A,
+        Some("B" | "3") => SlotName::B,
+        _ => panic!("{line}"),
+    };
     assert_eq!(
         value("root="),
         Some(format!("PARTLABEL=slot-{slot}").as_str()),
@@ -185,15 +194,20 @@ fn rauc_uboot_does_what_the_real_one_did() {
 }
 
 #[test]
+fn bootcount_does_what_the_real_one_did() {
+    replay(Loader::Bootcount, "bootcount-uboot");
+}
+
+#[test]
 fn tables_are_those_of_the_committed_scripts() {
-    for name in ["switchback-grub", "rauc-grub", "rauc-uboot"] {
+    for name in TABLES {
         check_script(name);
     }
 }
 
 #[test]
 fn tables_hold_starts_of_both_slots_and_runs_without_one() {
-    for name in ["switchback-grub", "rauc-grub", "rauc-uboot"] {
+    for name in TABLES {
         let table = table(name);
         let started: Vec<Option<SlotName>> = table["cases"]
             .as_array()
@@ -217,7 +231,7 @@ fn current(loader: Loader, copies: &[Vec<u8>]) -> Option<usize> {
         Loader::SwitchbackGrub => Pair::read(&copies[0], &copies[1])
             .ok()
             .map(|pair| pair.current().index()),
-        Loader::RaucUboot => {
+        Loader::RaucUboot | Loader::Bootcount => {
             Environment::redundant(&copies[0], &copies[1], FlagScheme::Incremental)
                 .ok()
                 .map(|environment| environment.current().index())
@@ -231,6 +245,7 @@ fn product_takes_the_copy_that_the_real_ones_took_and_wrote() {
     for (loader, name) in [
         (Loader::SwitchbackGrub, "switchback-grub"),
         (Loader::RaucUboot, "rauc-uboot"),
+        (Loader::Bootcount, "bootcount-uboot"),
     ] {
         let (mut taken, mut written) = (0, 0);
         for case in table(name)["cases"].as_array().unwrap() {
@@ -242,7 +257,7 @@ fn product_takes_the_copy_that_the_real_ones_took_and_wrote() {
                 // GRUB writes over the one that it took where it cannot write the other.
                 if before == Some(1 - copy) {
                     taken += 1;
-                } else if loader == Loader::RaucUboot {
+                } else if loader != Loader::SwitchbackGrub {
                     assert_eq!(before, None, "{}", case["name"]);
                 }
                 before = current(loader, &copies);
@@ -260,4 +275,40 @@ fn product_takes_the_copy_that_the_real_ones_took_and_wrote() {
             "{name}: {taken}, {written}"
         );
     }
+}
+
+/// Where the product expects another slot than the real one started: a number of more than 32 bits,
+/// which this U-Boot cuts off, and a variable of the script's own that nobody stores.
+const UNFORESEEN: &[&str] = &[
+    "on trial `1`, count `4294967295`, limit `9`",
+    "on trial `1`, count `4294967297`, limit `3`",
+    "on trial `1`, count `5`, limit `4294967297`",
+    "on trial `4294967296`, count `5`, limit `3`",
+    "give_up is stored, no trial",
+    "give_up is stored, a trial",
+];
+
+#[test]
+fn product_foresees_the_slot_that_the_real_bootcount_started() {
+    let names = BootNames::new("2", "3").unwrap();
+    let contract = Contract::new(ContractKind::Bootcount, names);
+    let mut unforeseen = Vec::new();
+    let mut foreseen = 0;
+    for case in table("bootcount-uboot")["cases"].as_array().unwrap() {
+        let copies = copies(&case["before"]);
+        let read = Environment::redundant(&copies[0], &copies[1], FlagScheme::Incremental);
+        let view = read.map(|environment| contract.observe(&environment.vars));
+        let (Ok(Some(expected)), Some(line)) =
+            (view.map(|view| view.primary), case["kernel"].as_str())
+        else {
+            continue;
+        };
+        if told(line).slot == expected {
+            foreseen += 1;
+        } else {
+            unforeseen.push(case["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(unforeseen, UNFORESEEN);
+    assert!(foreseen >= FEWEST_CASES, "{foreseen}");
 }

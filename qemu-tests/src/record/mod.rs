@@ -31,11 +31,13 @@ pub enum Script {
     GrubRauc,
     /// `boot/u-boot/boot.cmd`
     Uboot,
+    /// `boot/u-boot/bootcount.cmd`, with U-Boot's own boot count
+    Bootcount,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Grub, Self::GrubRauc, Self::Uboot];
+    pub const ALL: [Self; 4] = [Self::Grub, Self::GrubRauc, Self::Uboot, Self::Bootcount];
 
     /// The name for `--board`.
     #[must_use]
@@ -44,6 +46,7 @@ impl Script {
             Self::Grub => "grub",
             Self::GrubRauc => "grub-rauc",
             Self::Uboot => "u-boot",
+            Self::Bootcount => "bootcount",
         }
     }
 
@@ -53,6 +56,7 @@ impl Script {
             Self::Grub => "boot/grub/grub.cfg",
             Self::GrubRauc => "boot/grub/grub-rauc.cfg",
             Self::Uboot => "boot/u-boot/boot.cmd",
+            Self::Bootcount => "boot/u-boot/bootcount.cmd",
         }
     }
 
@@ -62,15 +66,21 @@ impl Script {
             Self::Grub => "switchback-grub",
             Self::GrubRauc => "rauc-grub",
             Self::Uboot => "rauc-uboot",
+            Self::Bootcount => "bootcount-uboot",
         };
         workspace().join(format!("crates/testkit/recorded/{name}.json"))
+    }
+
+    /// Whether its copies are those of U-Boot's redundant environment.
+    const fn has_uboot_copies(self) -> bool {
+        matches!(self, Self::Uboot | Self::Bootcount)
     }
 
     /// Words that the kernel's command line uses: the slot's parameter.
     const fn slot_parameter(self) -> &'static str {
         match self {
             Self::GrubRauc => "rauc.slot=",
-            Self::Grub | Self::Uboot => "switchback.slot=",
+            Self::Grub | Self::Uboot | Self::Bootcount => "switchback.slot=",
         }
     }
 }
@@ -186,7 +196,7 @@ fn started_slot(script: Script, seen: &Seen) -> String {
 }
 
 fn line(script: Script, case: &Case, seen: &Seen) -> String {
-    let redundant = script == Script::Uboot;
+    let redundant = script.has_uboot_copies();
     let copies = case.copies.iter();
     let before: Vec<Value> = copies.map(|copy| notation::of(copy, redundant)).collect();
     let saves = seen.saves.iter();

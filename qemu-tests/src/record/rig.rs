@@ -45,6 +45,7 @@ impl Rig {
             Script::Grub => Kind::Grub(grub(Contract::Switchback)?),
             Script::GrubRauc => Kind::Grub(grub(Contract::Rauc)?),
             Script::Uboot => Kind::Uboot(UbootBoard::new(cache)?),
+            Script::Bootcount => Kind::Uboot(UbootBoard::with_bootcount(cache)?),
         };
         let work = tempfile::tempdir().io("make a directory in", std::env::temp_dir())?;
         let zeros = work.path().join("zeros");
@@ -120,6 +121,9 @@ impl Rig {
                     .text()
             }
             Script::Uboot => Ok("U-Boot 2023.01, qemu-x86, boot/u-boot/config.fragment".to_owned()),
+            Script::Bootcount => {
+                Ok("U-Boot 2023.01, qemu-x86, boot/u-boot/{config,bootcount}.fragment".to_owned())
+            }
         }
     }
 
@@ -173,7 +177,7 @@ impl Rig {
         let files = match self.script {
             Script::Grub => &[EnvironmentFile::Copy1, EnvironmentFile::Copy2] as &[_],
             Script::GrubRauc => &[EnvironmentFile::Single],
-            Script::Uboot => &[],
+            Script::Uboot | Script::Bootcount => &[],
         };
         match &self.board {
             Kind::Grub(board) => {

@@ -270,13 +270,21 @@ fn end_trial(vars: &mut Vars) {
     }
 }
 
-/// A number as U-Boot reads it: decimal digits up to the first other character; without any, 0.
+/// A number as U-Boot reads it: digits up to the first other character, hexadecimal ones behind
+/// `0x`; without any, 0. Beyond 32 bits boards differ, and nobody writes such.
 fn number(vars: &Vars, name: &str) -> u64 {
-    let digits = vars.text(name).unwrap_or_default().chars();
+    let text = vars.text(name).unwrap_or_default();
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
     digits
-        .map_while(|c| c.to_digit(10))
+        .chars()
+        .map_while(|c| c.to_digit(radix))
         .fold(0, |value, digit| {
-            value.saturating_mul(10).saturating_add(digit.into())
+            value
+                .saturating_mul(radix.into())
+                .saturating_add(digit.into())
         })
 }
 

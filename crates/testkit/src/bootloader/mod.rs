@@ -11,6 +11,7 @@
 //! to the script. Of these, the tables hold some as a warning, their names beginning with `beyond
 //! the model`.
 
+mod bootcount;
 mod envblk;
 mod grub;
 mod grub_rauc;
@@ -27,6 +28,8 @@ pub enum Loader {
     RaucGrub,
     /// `boot/u-boot/boot.cmd`: two copies, counted tries.
     RaucUboot,
+    /// U-Boot's own boot count and `boot/u-boot/bootcount.cmd`: two copies, trials only are counted.
+    Bootcount,
 }
 
 /// What the loader finds in a slot.
@@ -46,7 +49,7 @@ pub enum SlotState {
 
 /// The environment as bytes, as on the storage: two blocks of 1,024 bytes for
 /// [`Loader::SwitchbackGrub`], one for [`Loader::RaucGrub`], two copies of any one size for
-/// [`Loader::RaucUboot`].
+/// [`Loader::RaucUboot`] and [`Loader::Bootcount`].
 pub type Copies = Vec<Vec<u8>>;
 
 /// One thing that the loader does.
@@ -101,6 +104,7 @@ pub fn run(loader: Loader, copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
         Loader::SwitchbackGrub => grub::run(copies, slots),
         Loader::RaucGrub => grub_rauc::run(copies, slots),
         Loader::RaucUboot => uboot::run(copies, slots),
+        Loader::Bootcount => bootcount::run(copies, slots),
     }
 }
 

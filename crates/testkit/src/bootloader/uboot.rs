@@ -17,10 +17,10 @@ const BUILT_IN: &str = include_str!("uboot_builtin.env");
 const FROM_UBOOT: [(&str, &[u8]); 2] = [("fdtcontroladdr", b"1ed500a0"), ("fileaddr", b"7000000")];
 
 /// More of it, from the built-in search for the script.
-const FROM_SEARCH: [(&str, &[u8]); 2] = [("bootfstype", b"fat"), ("devplist", b"1")];
+pub(super) const FROM_SEARCH: [(&str, &[u8]); 2] = [("bootfstype", b"fat"), ("devplist", b"1")];
 
 /// The search, in `bootcmd`.
-const SEARCH: &[u8] = b"run distro_bootcmd";
+pub(super) const SEARCH: &[u8] = b"run distro_bootcmd";
 
 /// The script's own shell variables, which it takes out of the environment.
 const SCRIPTS_OWN: [&str; 11] = [
@@ -50,14 +50,14 @@ enum Valid {
 }
 
 /// U-Boot with its environment in memory.
-struct Uboot {
-    variables: Variables,
+pub(super) struct Uboot {
+    pub(super) variables: Variables,
     valid: Valid,
     /// The flags byte of the last copy read or written.
     flags: u8,
     /// Bytes of a copy.
     size: usize,
-    acts: Vec<Act>,
+    pub(super) acts: Vec<Act>,
 }
 
 pub(super) fn run(copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
@@ -68,7 +68,7 @@ pub(super) fn run(copies: &[Vec<u8>], slots: [SlotState; 2]) -> Run {
 
 impl Uboot {
     /// `env_import_redund`.
-    fn load(copies: &[Vec<u8>]) -> Self {
+    pub(super) fn load(copies: &[Vec<u8>]) -> Self {
         let copy = |index: usize| copies.get(index).map(Vec::as_slice).unwrap_or_default();
         let (first, second) = (copy(0), copy(1));
         let (valid, chosen) = match (checked(first), checked(second)) {
@@ -89,17 +89,17 @@ impl Uboot {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&[u8]> {
+    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
         self.variables.get(name.as_bytes()).map(Vec::as_slice)
     }
 
-    fn set(&mut self, name: &str, value: &[u8]) {
+    pub(super) fn set(&mut self, name: &str, value: &[u8]) {
         self.variables.insert(name.into(), value.into());
     }
 
     /// `saveenv`: all variables, sorted, into the copy that is not the valid one. False where they
     /// do not fit.
-    fn save(&mut self) -> bool {
+    pub(super) fn save(&mut self) -> bool {
         let Some(room) = self.size.checked_sub(HEADER) else {
             return false;
         };

@@ -95,7 +95,7 @@ impl Bench {
             if let Act::Save { copy, bytes } = act {
                 let (path, offset) = self.place_of(&machine, *copy);
                 world.write_environment(&path, offset, bytes);
-                if self.scenario.loader == Loader::RaucUboot {
+                if matches!(self.scenario.loader, Loader::RaucUboot | Loader::Bootcount) {
                     // U-Boot's writes go through the cache; those of GRUB on UEFI need not.
                     world.sync_environment(&path);
                 }

@@ -1,6 +1,7 @@
 //! What is tried: chosen by hand for every rule of a script, and drawn from a seed for what nobody
 //! thought of.
 
+mod bootcount;
 mod grub;
 mod grub_rauc;
 mod random;
@@ -38,6 +39,7 @@ pub(super) fn of(script: Script) -> Vec<Case> {
         Script::Grub => grub::cases(),
         Script::GrubRauc => grub_rauc::cases(),
         Script::Uboot => uboot::cases(),
+        Script::Bootcount => bootcount::cases(),
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
             for (recorded, case) in recorded.iter().zip(&cases) {
                 let copies = case.copies.iter();
                 let before: serde_json::Value = copies
-                    .map(|copy| notation::of(copy, script == Script::Uboot))
+                    .map(|copy| notation::of(copy, script.has_uboot_copies()))
                     .collect();
                 assert_eq!(recorded["name"], *case.name, "record again: {again}");
                 let slots = serde_json::json!(case.slots.map(super::Slot::word));
@@ -123,6 +125,7 @@ mod tests {
             (Script::Grub, 2, 1024),
             (Script::GrubRauc, 1, 1024),
             (Script::Uboot, 2, 0x4000),
+            (Script::Bootcount, 2, 0x4000),
         ] {
             for case in of(script) {
                 assert_eq!(case.copies.len(), copies, "{}", case.name);

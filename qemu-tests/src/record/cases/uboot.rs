@@ -6,11 +6,12 @@ use crate::record::rig::uboot_size;
 use crate::record::{Case, Slot};
 
 /// The shortest way to the script: a stored environment replaces the built-in one as a whole.
-const BOOTCMD: &str =
+pub(super) const BOOTCMD: &str =
     "bootcmd=pci enum; virtio scan; load virtio 0:1 0x7000000 /boot.scr; source 0x7000000";
 
 /// U-Boot's own variables, as the factory stores them with the contract's.
-const BUILT_IN: &str = include_str!("../../../../crates/testkit/src/bootloader/uboot_builtin.env");
+pub(super) const BUILT_IN: &str =
+    include_str!("../../../../crates/testkit/src/bootloader/uboot_builtin.env");
 
 /// A copy of a redundant environment.
 pub(in crate::record) fn copy(flags: u8, strings: &[&str], fill: u8) -> Vec<u8> {
@@ -48,7 +49,7 @@ fn stored(flags: u8, order: &str, a: &str, b: &str) -> Vec<u8> {
     copy(flags, &strings, 0xff)
 }
 
-fn blank() -> Vec<u8> {
+pub(super) fn blank() -> Vec<u8> {
     vec![0xff; uboot_size()]
 }
 
