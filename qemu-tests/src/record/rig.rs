@@ -18,7 +18,11 @@ use crate::uboot::{COPIES, COPY_SIZE, UbootBoard};
 const SOON: Duration = Duration::from_secs(60);
 
 /// The scripts' last words before they reset the machine.
-const GIVEN_UP: [&str; 2] = ["resetting in 10 seconds", "starting over in 10 seconds"];
+const GIVEN_UP: [&str; 3] = [
+    "resetting in 10 seconds",
+    "starting over in 10 seconds",
+    "does not load, starting over",
+];
 
 const SECTOR: u64 = 512;
 

@@ -7,12 +7,15 @@ use crate::bootloader::Loader;
 use crate::repository::{ServerFault, Stage};
 
 /// The boot scripts and tries that every test run plays.
-pub const BOARDS: [(Loader, u8); 5] = [
+pub const BOARDS: [(Loader, u8); 7] = [
     (Loader::SwitchbackGrub, 3),
     (Loader::SwitchbackGrub, 1),
     (Loader::RaucUboot, 3),
     (Loader::RaucUboot, 1),
     (Loader::RaucGrub, 1),
+    // Ours, and Mender's limit.
+    (Loader::Bootcount, 3),
+    (Loader::Bootcount, 1),
 ];
 
 /// The further ones that a long run plays as well.

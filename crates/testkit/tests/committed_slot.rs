@@ -1,0 +1,77 @@
+//! What each boot contract promises about a slot that breaks after it was committed.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use switchback_testkit::board::Bench;
+use switchback_testkit::bootloader::{self, Act, Loader};
+use switchback_testkit::machine::Machine;
+use switchback_testkit::repository::Repository;
+use switchback_testkit::scenario::{boards, scenarios};
+use switchback_testkit::world::World;
+use switchback_types::SlotName;
+
+/// More than any contract has tries for both slots.
+const BOOTS: usize = 24;
+
+/// How it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// Its kernel cannot be loaded.
+    DoesNotLoad,
+    /// Its kernel starts, and the daemon never does.
+    DiesEarly,
+}
+
+/// The loader alone, again and again; the first slot that starts and is not the broken one.
+fn another_slot(bench: &Bench, machine: &mut Machine, broken: SlotName) -> Option<SlotName> {
+    for _ in 0..BOOTS {
+        let slots = bench.slot_states(machine);
+        let run = bootloader::run(bench.scenario.loader, &bench.copies(machine), slots);
+        for act in &run.acts {
+            if let Act::Save { copy, bytes } = act {
+                let (path, offset) = bench.place_of(machine, *copy);
+                let disk = machine.environment.get_mut(&path).unwrap();
+                disk.write(offset, bytes);
+                disk.sync();
+            }
+        }
+        match run.start() {
+            Some(start) if start.slot != broken => return Some(start.slot),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn it_is_left_where_every_boot_is_counted_and_started_for_ever_where_only_trials_are() {
+    let repository = Arc::new(Repository::publish().unwrap());
+    for (loader, tries) in boards() {
+        let scenario = scenarios(loader, tries).remove(0);
+        let repository = Arc::clone(&repository);
+        let bench = Bench {
+            repository,
+            scenario,
+        };
+        let world = World::new(bench.factory().unwrap(), 0, false);
+        bench.live(&world).unwrap();
+        let settled = world.live().machine.clone();
+        assert_eq!(settled.truth.good, [Some(1), Some(2)], "{loader:?}");
+        for broken in [Broken::DoesNotLoad, Broken::DiesEarly] {
+            let mut machine = settled.clone();
+            if broken == Broken::DoesNotLoad {
+                let [_, b] = &mut machine.slots;
+                b.write(0, &[0; 512]);
+                b.sync();
+            }
+            // U-Boot's own boot count guards trials only: boot/u-boot/README.md.
+            let expected = (loader != Loader::Bootcount).then_some(SlotName::A);
+            assert_eq!(
+                another_slot(&bench, &mut machine, SlotName::B),
+                expected,
+                "{loader:?}, {tries} tries, {broken:?}"
+            );
+        }
+    }
+}
