@@ -71,7 +71,7 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
         (false, false) if slot.content == "writing" => "being written",
         (false, false) if slot.content == "damaged" => "not started; `switchback repair`",
         (false, false) if slot.content == "unknown" => "never written by this daemon",
-        (false, false) if slot.boot_state == "ready" => "rollback",
+        (false, false) if matches!(slot.boot_state.as_str(), "ready" | "uncounted") => "rollback",
         (false, false) => "not started by the bootloader",
     };
     let version = match slot.content.as_str() {
@@ -89,6 +89,7 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
     };
     let tries = match slot.boot_state.as_str() {
         "ready" => format!("{} tries left", slot.tries_left),
+        "uncounted" => "starts not counted".into(),
         other => other.to_owned(),
     };
     let _ = writeln!(text, "          {}: {good}, {tries}", slot.device);
@@ -295,6 +296,19 @@ mod tests {
         slot_lines(&mut text, &damaged, "idle", "");
         check_line(&mut text, &damaged, "2026-11-25T14:10:00Z".parse().unwrap());
         insta::assert_snapshot!("damaged", text);
+    }
+
+    /// With U-Boot's own boot count: a trial of b is counted, the way back to a is not.
+    #[test]
+    fn slot_whose_starts_are_not_counted_can_be_gone_back_to() {
+        let uncounted = Slot {
+            boot_state: "uncounted".into(),
+            ..slot("a", false)
+        };
+        let mut text = String::new();
+        slot_lines(&mut text, &uncounted, "on-trial", "");
+        assert!(text.contains("slot a: version 1 (rollback)"), "{text}");
+        assert!(text.contains("health proven, starts not counted"), "{text}");
     }
 
     #[test]
