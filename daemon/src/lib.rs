@@ -27,6 +27,9 @@ pub mod cancel;
 mod command;
 pub mod driver;
 pub mod fetch;
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::expect_used, reason = "a broken promise must stop the fuzzer")]
+pub mod fuzz;
 mod hash;
 pub mod health;
 pub mod host;

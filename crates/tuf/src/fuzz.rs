@@ -1,7 +1,7 @@
 //! Bodies for fuzzers: each takes any bytes, must not panic, and asserts what must hold.
 //!
-//! A fuzzer's target is one line that calls one of these. The seeds under `tests/corpus/` are
-//! replayed by the unit test below, on the stable compiler.
+//! A fuzzer's target is one line that calls one of these (`fuzz/`). The seeds under `corpus/` are
+//! replayed on the stable compiler by `crates/testkit/tests/corpus.rs`.
 
 use alloc::string::ToString;
 
@@ -98,40 +98,4 @@ fn drive<'a>(
         })?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seeds_hold() {
-        for seed in [
-            &include_bytes!("../tests/corpus/session/two-refreshes")[..],
-            include_bytes!("../tests/corpus/session/delegation"),
-            include_bytes!("../tests/corpus/session/rollback"),
-            b"",
-            b"\0\0\0",
-        ] {
-            session(seed);
-            canonical(seed.split(|byte| *byte == 0).next().unwrap());
-        }
-        let stored = include_bytes!("../tests/corpus/stored_state/whole");
-        assert!(TrustedState::from_bytes(stored).is_ok());
-        stored_state(stored);
-        for seed in [
-            &b"{\"a\":[1,\"\\n\",null]}"[..],
-            b"[1e5]",
-            b"{\"a\":0,\"a\":0}",
-        ] {
-            canonical(seed);
-        }
-        for seed in [
-            &include_bytes!("../tests/keys/rsa.pub.pem")[..],
-            b"-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----",
-            b"\xff",
-        ] {
-            public_key(seed);
-        }
-    }
 }

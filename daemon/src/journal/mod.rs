@@ -22,6 +22,27 @@ struct Content {
     state: State,
 }
 
+/// What fuzzers need of a record.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod parts {
+    use switchback_update_core::State;
+
+    use super::{Content, FORMAT};
+    pub(crate) use crate::journal::two_copies::{decode, encode};
+
+    /// The state in a record's content; none if it is not understood.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<State> {
+        let content: Content = serde_json::from_slice(bytes).ok()?;
+        (content.format == FORMAT).then_some(content.state)
+    }
+
+    /// The content of a record with this state.
+    pub(crate) fn write(state: &State) -> serde_json::Result<Vec<u8>> {
+        let (format, state) = (FORMAT, state.clone());
+        serde_json::to_vec(&Content { format, state })
+    }
+}
+
 /// The journal: [`State`] in two checksummed copies.
 #[derive(Debug)]
 pub struct Journal {

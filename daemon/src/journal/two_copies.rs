@@ -245,7 +245,7 @@ fn checksum(header: &[u8], content: &[u8]) -> switchback_types::Digest {
     hasher.finish()
 }
 
-fn encode(generation: u64, content: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(generation: u64, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + CHECKSUM + content.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&LAYOUT.to_le_bytes());
@@ -262,7 +262,7 @@ fn encode(generation: u64, content: &[u8]) -> Vec<u8> {
 }
 
 /// The generation and the content of one copy, or what is wrong with it.
-fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
     let (header, rest) = bytes
         .split_at_checked(HEADER)
         .ok_or_else(|| format!("only {} bytes", bytes.len()))?;

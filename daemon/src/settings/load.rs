@@ -33,6 +33,12 @@ pub fn load(directories: &[PathBuf]) -> Result<Settings, SettingsError> {
     validate(merged, directories)
 }
 
+/// The settings that one file by itself gives.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn from_text(text: &str) -> Result<Settings, SettingsError> {
+    validate(parse(Path::new("/etc/x.toml"), text)?, &[])
+}
+
 fn fragments(directories: &[PathBuf]) -> Result<BTreeMap<OsString, PathBuf>, SettingsError> {
     let mut found = BTreeMap::new();
     for directory in directories {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
 
 /// Everything the daemon needs to know, validated.

@@ -1,32 +1,8 @@
-use std::path::Path;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use crate::Vars;
-
-/// Every committed input of one target.
-fn replay(target: &str, body: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(target);
-    let mut count = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        body(&std::fs::read(entry.unwrap().path()).unwrap());
-        count += 1;
-    }
-    assert!(count > 0, "{} is empty", folder.display());
-}
-
-#[test]
-fn the_corpus_breaks_no_promise() {
-    replay("grub_block", super::grub_block);
-    replay("grub_pair", super::grub_pair);
-    replay("uboot_environment", super::uboot_environment);
-    replay("fw_env_config", super::fw_env_config);
-    replay("contracts", super::contracts);
-    replay("cmdline", super::cmdline);
-}
 
 /// Bytes that mean something to these formats, and some that do not.
 fn lively(most: usize) -> impl Strategy<Value = Vec<u8>> {

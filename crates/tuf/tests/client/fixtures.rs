@@ -11,7 +11,7 @@ use crate::repository::Repository;
 
 fn check(name: &str, content: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/corpus")
+        .join("corpus")
         .join(name);
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         std::fs::write(&path, content).unwrap();

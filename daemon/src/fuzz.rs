@@ -1,0 +1,68 @@
+//! Bodies of the fuzz targets. Each takes arbitrary bytes and fails only when a promise of the
+//! daemon is broken.
+
+use switchback_boot_env::contract::ContractKind;
+use switchback_types::{SlotName, Timestamp};
+use switchback_update_core::{BootId, BootObservation, Event, Facts, SlotBoot, step};
+
+use crate::journal::parts;
+use crate::settings;
+
+/// One copy of a record: what is accepted is what would be written.
+pub fn record(data: &[u8]) {
+    if let Ok((generation, content)) = parts::decode(data) {
+        assert_eq!(parts::encode(generation, content), data);
+    }
+}
+
+/// The content of the journal: whatever state it holds, the daemon starts with it in either slot,
+/// and the next state can be written and is read back the same.
+pub fn journal(data: &[u8]) {
+    let Some(state) = parts::parse(data) else {
+        return;
+    };
+    for booted in SlotName::ALL {
+        for seen in [
+            SlotBoot::Bad,
+            SlotBoot::Exhausted,
+            SlotBoot::Ready { left: 2 },
+        ] {
+            let facts = Facts {
+                now: Timestamp::EPOCH,
+                booted,
+                boot_id: BootId::new("another"),
+                tries: 3,
+                restart_automatically: true,
+            };
+            let observation = BootObservation {
+                primary: Some(booted),
+                a: seen,
+                b: seen,
+            };
+            let next = step(&state, &Event::Started(observation), &facts).next;
+            let bytes = parts::write(&next).expect("a state can be written");
+            assert_eq!(parts::parse(&bytes), Some(next));
+        }
+    }
+}
+
+/// A configuration file: what is refused is explained, what is accepted can be used.
+pub fn settings(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    match settings::from_text(text) {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(settings) => {
+            let boot = settings.boot;
+            assert!(boot.tries > 0);
+            assert!(
+                boot.tries <= boot.contract.max_tries() || boot.contract == ContractKind::RaucGrub
+            );
+            assert_ne!(
+                boot.bootnames.name(SlotName::A),
+                boot.bootnames.name(SlotName::B)
+            );
+        }
+    }
+}
