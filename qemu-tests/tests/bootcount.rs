@@ -325,6 +325,36 @@ fn a_lost_environment_starts_slot_a_and_a_trial_after_it_still_ends() {
     }
 }
 
+/// What `boot/u-boot/README.md` warns of: nobody can type anything there.
+#[test]
+#[ignore = "starts virtual machines"]
+fn without_altbootcmd_uboot_ends_at_its_prompt_when_a_trial_is_over() {
+    let bench = Bench::new();
+    let over = [
+        ("altbootcmd", ""),
+        ("mender_boot_part", "3"),
+        ("upgrade_available", "1"),
+        ("bootcount", "1"),
+        ("bootlimit", "1"),
+    ];
+    bench.board.set(&bench.disk, &over).unwrap();
+    let mut machine = bench.machine().start().unwrap();
+    machine.wait_line("Using altbootcmd", SOON).unwrap();
+    let answers = (0..20).any(|_| {
+        machine.send_line("echo SB-\"PROMPT\"").unwrap();
+        let answer = |line: &str| (line.trim() == "SB-PROMPT").then_some(());
+        let within = Duration::from_secs(3);
+        machine.wait_for("the prompt", within, answer).is_ok()
+    });
+    assert!(answers, "no prompt");
+    let started = machine
+        .lines()
+        .iter()
+        .any(|line| line.text.contains("SB: slot="));
+    assert!(!started, "a slot was started");
+    machine.power_cut().unwrap();
+}
+
 #[test]
 #[ignore = "starts virtual machines"]
 fn a_guest_on_trial_is_started_as_often_as_it_may_and_knows_its_slot() {
