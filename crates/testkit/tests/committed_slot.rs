@@ -7,8 +7,8 @@ use switchback_testkit::board::Bench;
 use switchback_testkit::bootloader::{self, Act, Loader};
 use switchback_testkit::machine::Machine;
 use switchback_testkit::repository::Repository;
-use switchback_testkit::scenario::{boards, scenarios};
-use switchback_testkit::world::World;
+use switchback_testkit::scenario::{BOARDS, scenarios};
+use switchback_testkit::world::{Session, World};
 use switchback_types::SlotName;
 
 /// More than any contract has tries for both slots.
@@ -47,14 +47,15 @@ fn another_slot(bench: &Bench, machine: &mut Machine, broken: SlotName) -> Optio
 #[test]
 fn it_is_left_where_every_boot_is_counted_and_started_for_ever_where_only_trials_are() {
     let repository = Arc::new(Repository::publish().unwrap());
-    for (loader, tries) in boards() {
+    for (loader, tries) in BOARDS {
         let scenario = scenarios(loader, tries).remove(0);
         let repository = Arc::clone(&repository);
-        let bench = Bench {
-            repository,
-            scenario,
-        };
-        let world = World::new(bench.factory().unwrap(), 0, false);
+        let bench = Bench::new(repository, scenario);
+        let world = World::new(
+            bench.factory().unwrap(),
+            Session::default(),
+            bench.scenario.faults,
+        );
         bench.live(&world).unwrap();
         let settled = world.live().machine.clone();
         assert_eq!(settled.truth.good, [Some(1), Some(2)], "{loader:?}");

@@ -3,8 +3,8 @@
 use super::random::Random;
 use super::uboot::{BOOTCMD, BUILT_IN, blank, copy};
 use super::{BOTH, NEITHER, ONLY_A, ONLY_B, slots_in_words};
-use crate::record::Case;
 use crate::record::rig::uboot_size;
+use crate::record::{Case, Slot};
 
 /// As the script stores it, and a board's flashing tool.
 const ALTBOOTCMD: &str = "altbootcmd=setenv give_up yes; run bootcmd";
@@ -31,11 +31,11 @@ fn stored(flags: u8, part: &str, trial: &str, count: &str, limit: &str) -> Vec<u
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: String, copies: [Vec<u8>; 2], loads: [bool; 2]| {
+    let mut add = |name: String, copies: [Vec<u8>; 2], slots: [Slot; 2]| {
         cases.push(Case {
             name,
             copies: copies.to_vec(),
-            loads,
+            slots,
         });
     };
     for (first, second) in [
@@ -91,7 +91,7 @@ pub(super) fn cases() -> Vec<Case> {
         let name = format!("on trial `{trial}`, count `{count}`, limit `{limit}`");
         add(name, copies, BOTH);
     }
-    for (loads, trial, count) in [
+    for (slots, trial, count) in [
         (ONLY_A, "0", "0"),
         (ONLY_A, "1", "0"),
         (ONLY_A, "1", "2"),
@@ -104,13 +104,13 @@ pub(super) fn cases() -> Vec<Case> {
         for part in ["2", "3"] {
             let name = format!(
                 "{}: part {part}, on trial {trial}, count {count} of 2",
-                slots_in_words(loads)
+                slots_in_words(slots)
             );
             let copies = [
                 stored(7, part, trial, count, "2"),
                 stored(6, "2", "0", "0", "2"),
             ];
-            add(name, copies, loads);
+            add(name, copies, slots);
         }
     }
     for part in ["2", "3", "1", "4", "02", "0x3", "3 ", " 2", "A", "2 3"] {
@@ -127,14 +127,14 @@ pub(super) fn cases() -> Vec<Case> {
             BOTH,
         );
     }
-    for (name, copies, loads) in damaged().into_iter().chain(odd_variables()) {
-        add(name.to_owned(), copies, loads);
+    for (name, copies, slots) in damaged().into_iter().chain(odd_variables()) {
+        add(name.to_owned(), copies, slots);
     }
     cases.extend(random());
     cases
 }
 
-type Odd = (&'static str, [Vec<u8>; 2], [bool; 2]);
+type Odd = (&'static str, [Vec<u8>; 2], [Slot; 2]);
 
 fn damaged() -> Vec<Odd> {
     let (old, new) = (stored(1, "3", "1", "1", "2"), stored(2, "3", "1", "2", "2"));
@@ -288,7 +288,7 @@ fn random() -> Vec<Case> {
             }
             Case {
                 name: format!("random {number}"),
-                loads: random.loads(),
+                slots: random.slots(),
                 copies,
             }
         })
