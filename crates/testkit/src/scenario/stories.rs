@@ -227,8 +227,6 @@ fn storage() -> Vec<Scenario> {
             "environment cannot be written once",
             IoFault::Write(once(2)),
         ),
-        environment("environment cannot be synced once", IoFault::Sync(once(2))),
-        environment("mark good cannot be synced", IoFault::Sync(once(3))),
         Scenario {
             deeds: vec![(idle(2), Deed::Rot)],
             verifies: true,
