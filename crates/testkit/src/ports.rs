@@ -288,7 +288,7 @@ impl Host for World {
         let live = self.live();
         let seconds = i64::try_from(live.session.uptime.as_secs()).unwrap_or(0);
         let ahead = match live.faults.clock {
-            Clock::Ahead if live.machine.truth.polls < FAULTY_POLLS => AHEAD,
+            Clock::Ahead if live.machine.truth.polls + 1 < FAULTY_POLLS => AHEAD,
             _ => 0,
         };
         Timestamp::from_unix(live.session.switched_on + seconds + ahead)

@@ -243,12 +243,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether it does not answer.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.fault == ServerFault::Gone
-    }
-
     fn find(&self, path: &str) -> Result<Arc<[u8]>, FetchError> {
         if self.fault == ServerFault::Gone {
             return Err(FetchError::Transport {

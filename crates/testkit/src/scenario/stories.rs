@@ -39,6 +39,8 @@ pub fn scenarios(loader: Loader, tries: u8) -> Vec<Scenario> {
     if loader != Loader::RaucGrub {
         // RAUC's script for GRUB starts nothing from a damaged environment: boot/grub/README.md.
         all.extend(environments());
+        // And it leaves a good slot after a single cut, for the other one, rotten or not.
+        all.extend(rot());
     }
     all.extend(people());
     for scenario in &mut all {
@@ -227,6 +229,12 @@ fn storage() -> Vec<Scenario> {
             "environment cannot be written once",
             IoFault::Write(once(2)),
         ),
+    ]
+}
+
+/// What a bit that flips in the inactive slot may do.
+fn rot() -> Vec<Scenario> {
+    vec![
         Scenario {
             deeds: vec![(idle(2), Deed::Rot)],
             verifies: true,

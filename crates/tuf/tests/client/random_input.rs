@@ -27,6 +27,10 @@ enum Damage {
 
 impl Damage {
     fn apply(&self, bytes: &mut Vec<u8>) {
+        // A damage before this one may have left nothing.
+        if bytes.is_empty() {
+            return;
+        }
         match self {
             Self::Flip(at, mask) => {
                 let position = at.index(bytes.len());
