@@ -7,7 +7,9 @@ use switchback_boot_env::Vars;
 use switchback_boot_env::contract::Applied;
 use switchback_boot_env::grub::{self, BLOCK_SIZE, Problem};
 
-use super::{Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, write_copy};
+use super::{
+    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, settle_copy, write_copy,
+};
 
 /// More than any environment file has; enough to see what is wrong with one.
 const MOST_READ: usize = 64 * 1024;
@@ -50,6 +52,8 @@ impl Backend for GrubFile {
         }
         let mut vars = self.read(files)?;
         if change(&mut vars) == Applied::AlreadySo {
+            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
+            settle_copy(files, &self.path)?;
             return Ok(Applied::AlreadySo);
         }
         let block = grub::encode(&vars).map_err(|fault| BootError::GrubEncode {

@@ -157,6 +157,8 @@ impl Backend for GrubPair {
             }
         }
         if change(&mut found.pair.vars) == Applied::AlreadySo {
+            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
+            settle_copy(files, self.path(found.pair.current()))?;
             return Ok(Applied::AlreadySo);
         }
         let next = self.successor(&found.pair)?;

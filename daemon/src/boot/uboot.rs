@@ -214,6 +214,9 @@ impl Backend for UbootEnvironment {
         self.length_error(files, found.config.places())
             .map_or(Ok(()), Err)?;
         if change(&mut found.environment.vars) == Applied::AlreadySo {
+            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
+            let current = found.place(found.environment.current());
+            settle_copy(files, Path::new(&current.device))?;
             return Ok(Applied::AlreadySo);
         }
         self.write(files, &found)?;
