@@ -5,20 +5,20 @@ use super::*;
 
 use SlotName::{A, B};
 
-const ARM_B: BootChange<'_> = BootChange::Arm {
+pub(super) const ARM_B: BootChange<'_> = BootChange::Arm {
     slot: B,
     tries: 3,
     contact_id: "new",
 };
-const GOOD_A: BootChange<'_> = BootChange::MarkGood { slot: A, tries: 3 };
-const GOOD_B: BootChange<'_> = BootChange::MarkGood { slot: B, tries: 3 };
-const PRIMARY_B: BootChange<'_> = BootChange::SetPrimary { slot: B, tries: 2 };
-const BACK_TO_A: BootChange<'_> = BootChange::FallBack {
+pub(super) const GOOD_A: BootChange<'_> = BootChange::MarkGood { slot: A, tries: 3 };
+pub(super) const GOOD_B: BootChange<'_> = BootChange::MarkGood { slot: B, tries: 3 };
+pub(super) const PRIMARY_B: BootChange<'_> = BootChange::SetPrimary { slot: B, tries: 2 };
+pub(super) const BACK_TO_A: BootChange<'_> = BootChange::FallBack {
     bad: B,
     to: A,
     tries: 3,
 };
-const GIVE_BACK_B: BootChange<'_> = BootChange::GiveBackTry { slot: B };
+pub(super) const GIVE_BACK_B: BootChange<'_> = BootChange::GiveBackTry { slot: B };
 
 fn contract(kind: ContractKind) -> Contract {
     Contract::new(kind, BootNames::default())

@@ -4,25 +4,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::super::tests::{ARM_B, BACK_TO_A, GIVE_BACK_B, GOOD_A, GOOD_B, PRIMARY_B};
 use super::super::{Applied, BootChange, Contract, ContractKind, SlotBoot};
 use super::*;
 
 use SlotName::{A, B};
-
-const ARM_B: BootChange<'_> = BootChange::Arm {
-    slot: B,
-    tries: 3,
-    contact_id: "new",
-};
-const GOOD_A: BootChange<'_> = BootChange::MarkGood { slot: A, tries: 3 };
-const GOOD_B: BootChange<'_> = BootChange::MarkGood { slot: B, tries: 3 };
-const PRIMARY_B: BootChange<'_> = BootChange::SetPrimary { slot: B, tries: 2 };
-const BACK_TO_A: BootChange<'_> = BootChange::FallBack {
-    bad: B,
-    to: A,
-    tries: 3,
-};
-const GIVE_BACK_B: BootChange<'_> = BootChange::GiveBackTry { slot: B };
 
 /// Partitions 9 and 10, so that decimal and hexadecimal differ.
 fn contract() -> Contract {
