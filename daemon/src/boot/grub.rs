@@ -8,7 +8,7 @@ use switchback_boot_env::contract::Applied;
 use switchback_boot_env::grub::{self, BLOCK_SIZE, Problem};
 
 use super::{
-    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, settle_copy, write_copy,
+    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, already_so, write_copy,
 };
 
 /// More than any environment file has; enough to see what is wrong with one.
@@ -52,9 +52,7 @@ impl Backend for GrubFile {
         }
         let mut vars = self.read(files)?;
         if change(&mut vars) == Applied::AlreadySo {
-            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
-            settle_copy(files, &self.path)?;
-            return Ok(Applied::AlreadySo);
+            return already_so(files, &self.path);
         }
         let block = grub::encode(&vars).map_err(|fault| BootError::GrubEncode {
             path: self.path.clone(),

@@ -8,7 +8,10 @@ use switchback_boot_env::grub_pair::{self, Pair, Successor};
 use switchback_boot_env::{Copy, Vars};
 
 use super::grub::{block_error, missing, place_errors, read_file};
-use super::{Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, settle_copy, write_copy};
+use super::{
+    Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, already_so, settle_copy,
+    write_copy,
+};
 
 /// A lock that is held, if there was something to lock.
 type Guard = Option<Box<dyn std::fmt::Debug>>;
@@ -157,9 +160,7 @@ impl Backend for GrubPair {
             }
         }
         if change(&mut found.pair.vars) == Applied::AlreadySo {
-            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
-            settle_copy(files, self.path(found.pair.current()))?;
-            return Ok(Applied::AlreadySo);
+            return already_so(files, self.path(found.pair.current()));
         }
         let next = self.successor(&found.pair)?;
         settle_copy(files, self.path(found.pair.current()))?;

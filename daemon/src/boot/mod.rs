@@ -233,6 +233,13 @@ fn settle_copy(files: &dyn EnvFiles, path: &std::path::Path) -> Result<(), BootE
     })
 }
 
+/// Nothing has to be written. Whoever wrote what is there, this program before it was killed
+/// perhaps, may not have synced it.
+fn already_so(files: &dyn EnvFiles, path: &std::path::Path) -> Result<Applied, BootError> {
+    settle_copy(files, path)?;
+    Ok(Applied::AlreadySo)
+}
+
 /// Writes one copy in place and proves that it is there.
 fn write_copy(
     files: &dyn EnvFiles,

@@ -11,7 +11,8 @@ use switchback_boot_env::{Copy, Vars};
 
 use super::error::CorruptEnvironment;
 use super::{
-    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, settle_copy, write_copy,
+    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, already_so, settle_copy,
+    write_copy,
 };
 
 /// A configuration is a few lines.
@@ -214,10 +215,8 @@ impl Backend for UbootEnvironment {
         self.length_error(files, found.config.places())
             .map_or(Ok(()), Err)?;
         if change(&mut found.environment.vars) == Applied::AlreadySo {
-            // Whoever wrote it, this program before it was killed perhaps, may not have synced it.
             let current = found.place(found.environment.current());
-            settle_copy(files, Path::new(&current.device))?;
-            return Ok(Applied::AlreadySo);
+            return already_so(files, Path::new(&current.device));
         }
         self.write(files, &found)?;
         Ok(Applied::Changed)
