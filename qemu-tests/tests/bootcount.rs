@@ -12,7 +12,7 @@ use qemu_tests::board::{Board as _, Disk, DiskSpec, ENV_DRIVE};
 use qemu_tests::cache::Cache;
 use qemu_tests::image::Image;
 use qemu_tests::machine::MachineBuilder;
-use qemu_tests::nbd::{CutPoint, CutServer, Survive};
+use qemu_tests::nbd::{CutPoint, CutServer, LoggedRequest, Survive};
 use qemu_tests::rootfs::{Ingredients, RootfsSpec, TinyRootfs, tiny};
 use qemu_tests::uboot::{COPY_SIZE, UbootBoard};
 use switchback_boot_env::contract::{
@@ -57,6 +57,23 @@ impl Bench {
         self.board
             .machine(&self.disk, "bootcount", self.work.path())
             .no_network()
+    }
+
+    /// Starts once from a card with these bytes, and cuts the power after `point` changes of it.
+    fn cut_in_a_start(&self, card: &[u8], point: u64, survive: Survive) -> LoggedRequest {
+        let path = self.disk.env.as_ref().unwrap();
+        std::fs::write(path, card).unwrap();
+        let server = CutServer::start_without_cache(path, &self.work.path().join("s")).unwrap();
+        let reached = server.cut_at(CutPoint::Change(point));
+        let machine = self
+            .machine()
+            .backend(ENV_DRIVE, &server.backend())
+            .start()
+            .unwrap();
+        let request = reached.recv_timeout(SOON).unwrap();
+        machine.power_cut().unwrap();
+        server.cut(survive).unwrap();
+        request
     }
 
     /// Starts once; what the script said of the slot, and whether U-Boot gave a trial up.
@@ -207,8 +224,7 @@ fn our_codec_and_uboot_read_each_other_for_ever() {
 fn a_power_cut_inside_its_own_saveenv_leaves_the_older_or_the_newer_record() {
     let bench = Bench::new();
     bench.apply(&ARM_B, A);
-    let card = bench.disk.env.clone().unwrap();
-    let armed = std::fs::read(&card).unwrap();
+    let armed = std::fs::read(bench.disk.env.as_ref().unwrap()).unwrap();
     let older = bench.environment().vars;
     bench.start();
     let newer = bench.environment().vars;
@@ -225,19 +241,8 @@ fn a_power_cut_inside_its_own_saveenv_leaves_the_older_or_the_newer_record() {
             if survive == Survive::Everything && point != sectors {
                 continue;
             }
-            std::fs::write(&card, &armed).unwrap();
-            let server =
-                CutServer::start_without_cache(&card, &bench.work.path().join("s")).unwrap();
-            let reached = server.cut_at(CutPoint::Change(point));
-            let machine = bench
-                .machine()
-                .backend(ENV_DRIVE, &server.backend())
-                .start()
-                .unwrap();
-            let request = reached.recv_timeout(SOON).unwrap();
+            let request = bench.cut_in_a_start(&armed, point, survive);
             assert_eq!(request.sectors, 1, "{request:?}");
-            machine.power_cut().unwrap();
-            server.cut(survive).unwrap();
 
             let context = format!("cut at sector {point}, {survive:?}");
             let found = bench.environment().vars;
@@ -265,8 +270,7 @@ fn a_power_cut_while_altbootcmd_saves_costs_nothing() {
     bench.apply(&ARM_B, A);
     bench.start();
     bench.start();
-    let card = bench.disk.env.clone().unwrap();
-    let used_up = std::fs::read(&card).unwrap();
+    let used_up = std::fs::read(bench.disk.env.as_ref().unwrap()).unwrap();
     let sectors = COPY_SIZE / 512;
     // The count is saved first, then altbootcmd saves.
     for point in [
@@ -281,18 +285,7 @@ fn a_power_cut_while_altbootcmd_saves_costs_nothing() {
         2 * sectors,
     ] {
         for survive in [Survive::Nothing, Survive::Everything] {
-            std::fs::write(&card, &used_up).unwrap();
-            let server =
-                CutServer::start_without_cache(&card, &bench.work.path().join("s")).unwrap();
-            let reached = server.cut_at(CutPoint::Change(point));
-            let machine = bench
-                .machine()
-                .backend(ENV_DRIVE, &server.backend())
-                .start()
-                .unwrap();
-            reached.recv_timeout(SOON).unwrap();
-            machine.power_cut().unwrap();
-            server.cut(survive).unwrap();
+            bench.cut_in_a_start(&used_up, point, survive);
             let context = format!("cut at sector {point}, {survive:?}");
             assert_eq!(bench.observe().primary, Some(A), "{context}");
             let (said, _) = bench.start();
