@@ -13,7 +13,7 @@ use switchbackd::settings::{
     SlotSettings,
 };
 
-use crate::bootloader::{Loader, SlotState};
+use crate::bootloader::{self, Act, Loader, Run, SlotState};
 use crate::machine::{Machine, Place, Truth};
 use crate::planted::Mistake;
 use crate::ports::{FW_ENV_CONFIG, UBOOT_COPY};
@@ -170,6 +170,23 @@ impl Bench {
             }
             Loader::Bootcount => BootNames::new("2", "3").map_err(|error| error.to_string()),
         }
+    }
+
+    /// The loader runs once, and each of its saves is durable.
+    #[must_use]
+    pub fn run_loader(&self, machine: &mut Machine) -> Run {
+        let slots = self.slot_states(machine);
+        let run = bootloader::run(self.scenario.loader, &self.copies(machine), slots);
+        for act in &run.acts {
+            if let Act::Save { copy, bytes } = act {
+                let (path, offset) = self.place_of(machine, *copy);
+                if let Some(disk) = machine.environment.get_mut(&path) {
+                    disk.write(offset, bytes);
+                    disk.sync();
+                }
+            }
+        }
+        run
     }
 
     pub(crate) fn settings(&self) -> Result<Settings, String> {

@@ -121,10 +121,46 @@ pub fn sample(bench: &Bench, limits: Limits, chance: &mut Chance) -> Result<Coun
         cuts.push(Cut::Chance(chance.draw()));
         let cut = cuts.swap_remove(chance.below(cuts.len()));
         explorer.count.lives += 1;
-        (machine, session) = explorer.cut(step, snapshot, cut)?;
+        let at = snapshot.at(step, cut);
+        (machine, session) = explorer.cut(at, snapshot.cut(cut))?;
     }
     explorer.play(machine, session, false)?;
     Ok(explorer.count)
+}
+
+/// What a cut left: the machine, and the boot that goes on if there is one.
+type Left = (Machine, Session);
+
+impl Snapshot {
+    fn at(&self, step: usize, cut: Cut) -> CutAt {
+        CutAt {
+            step,
+            after: self.what.clone(),
+            cut,
+        }
+    }
+
+    fn cut(mut self, cut: Cut) -> Left {
+        self.machine.cut(cut);
+        let session = match cut {
+            Cut::Killed => self.session,
+            _ => Session::default(),
+        };
+        (self.machine, session)
+    }
+}
+
+/// Lets a device live until it settles, and looks at what it settled in.
+fn settle(bench: &Bench, world: &World) -> Result<(), Violation> {
+    let state = bench.live(world)?;
+    let (end, booted) = {
+        let live = world.live();
+        (live.machine.clone(), live.booted())
+    };
+    match booted {
+        Some(booted) => invariants::settled(bench, &end, &state, booted),
+        None => Ok(()),
+    }
 }
 
 impl<'a> Explorer<'a> {
@@ -165,51 +201,29 @@ impl<'a> Explorer<'a> {
             true => world.recording(),
             false => world,
         };
-        let state = self
-            .bench
-            .live(&world)
+        settle(self.bench, &world).map_err(|violation| self.failure(violation))?;
+        let snapshots = world.live().snapshots.take().unwrap_or_default();
+        invariants::in_order(self.bench, &snapshots)
             .map_err(|violation| self.failure(violation))?;
-        let (end, booted, snapshots) = {
-            let mut live = world.live();
-            let snapshots = live.snapshots.take().unwrap_or_default();
-            (live.machine.clone(), live.booted(), snapshots)
-        };
-        if let Some(booted) = booted {
-            invariants::settled(self.bench, &end, &state, booted)
-                .map_err(|violation| self.failure(violation))?;
-        }
         if self.cuts.is_empty() {
             self.count.steps = u64::try_from(snapshots.len()).unwrap_or(0);
         }
         Ok(snapshots)
     }
 
-    /// Makes a cut; gives what it leaves, and the boot that goes on if only the daemon died.
-    fn cut(
-        &mut self,
-        step: usize,
-        snapshot: Snapshot,
-        cut: Cut,
-    ) -> Result<(Machine, Session), Failure> {
-        let Snapshot {
-            what,
-            mut machine,
-            session,
-        } = snapshot;
-        self.cuts.push(CutAt {
-            step,
-            after: what,
-            cut,
-        });
-        machine.cut(cut);
-        if cut == Cut::Killed {
+    /// Goes on from what a cut left; gives it with the boot that goes on if only the daemon died.
+    fn cut(&mut self, at: CutAt, left: Left) -> Result<Left, Failure> {
+        let killed = at.cut == Cut::Killed;
+        self.cuts.push(at);
+        if killed {
             self.count.kills += 1;
-            return Ok((machine, session));
+            return Ok(left);
         }
         self.count.cuts += 1;
+        let (mut machine, session) = left;
         machine.truth.cuts += 1;
         invariants::after_cut(self.bench, &machine).map_err(|violation| self.failure(violation))?;
-        Ok((machine, Session::default()))
+        Ok((machine, session))
     }
 
     fn live(&mut self, machine: Machine, session: Session, depth: usize) -> Result<(), Failure> {
@@ -220,12 +234,13 @@ impl<'a> Explorer<'a> {
                 if self.limits.until.is_some_and(late) {
                     return Ok(());
                 }
-                if !self.is_new(&snapshot, cut, depth) {
+                let left = snapshot.clone().cut(cut);
+                if !self.is_new(&left, cut, depth) {
                     continue;
                 }
                 self.count.lives += 1;
-                let (left, session) = self.cut(step, snapshot.clone(), cut)?;
-                self.live(left, session, depth - 1)?;
+                let (machine, session) = self.cut(snapshot.at(step, cut), left)?;
+                self.live(machine, session, depth - 1)?;
                 self.cuts.pop();
             }
         }
@@ -233,14 +248,9 @@ impl<'a> Explorer<'a> {
     }
 
     /// Whether no other cut left the device as this one does. One that did counts, too.
-    fn is_new(&mut self, snapshot: &Snapshot, cut: Cut, depth: usize) -> bool {
-        let mut left = snapshot.machine.clone();
-        left.cut(cut);
+    fn is_new(&mut self, left: &Left, cut: Cut, depth: usize) -> bool {
         let mut hasher = DefaultHasher::new();
         left.hash(&mut hasher);
-        if cut == Cut::Killed {
-            snapshot.session.hash(&mut hasher);
-        }
         let new = self.seen.insert((hasher.finish(), depth));
         if !new && cut != Cut::Killed {
             self.count.cuts += 1;
@@ -320,7 +330,7 @@ pub fn replay(bench: &Bench, cuts: &[CutAt]) -> Result<Replayed, String> {
                 )
             })?;
         lives.push((steps, Some(at.cut)));
-        match explorer.cut(at.step, last, at.cut) {
+        match explorer.cut(at.clone(), last.cut(at.cut)) {
             Ok(left) => (machine, session) = left,
             Err(failure) => {
                 return Ok(Replayed {
@@ -331,16 +341,7 @@ pub fn replay(bench: &Bench, cuts: &[CutAt]) -> Result<Replayed, String> {
         }
     }
     let world = World::new(machine, session, bench.scenario.faults).recording();
-    let violation = match bench.live(&world) {
-        Err(violation) => Some(violation),
-        Ok(state) => {
-            let (end, booted) = {
-                let live = world.live();
-                (live.machine.clone(), live.booted())
-            };
-            booted.and_then(|booted| invariants::settled(bench, &end, &state, booted).err())
-        }
-    };
+    let violation = settle(bench, &world).err();
     let steps = world.live().snapshots.take().unwrap_or_default();
     lives.push((steps, None));
     Ok(Replayed { lives, violation })

@@ -4,16 +4,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use switchback_boot_env::contract::SlotBoot;
 use switchback_types::SlotName;
 use switchback_update_core::{AttemptKind, Outcome, Phase, RollbackReason, SlotContent, State};
+use switchbackd::boot::BootControl;
 use switchbackd::journal::{Journal, RecordFiles};
 
 use crate::board::Bench;
-use crate::bootloader::{self, Act};
+use crate::bootloader;
 use crate::machine::{Cut, Machine, of};
 use crate::repository::EPOCH_ONE;
 use crate::scenario::Behaviour;
-use crate::world::{STATE, Session, World};
+use crate::world::{STATE, Session, Snapshot, World};
 
 /// Boots within which a whole good slot must be reached without any daemon's help.
 const MOST_BOOTS: u32 = 24;
@@ -87,18 +89,11 @@ pub struct Violation {
 /// The first law that is broken.
 pub fn after_cut(bench: &Bench, machine: &Machine) -> Result<(), Violation> {
     bootable(bench, machine.clone())?;
-    let faults = bench.scenario.faults;
-    let world = World::new(machine.clone(), Session::default(), faults);
-    let files: Arc<dyn RecordFiles> = Arc::new(world);
-    let opened = Journal::open(&files, Path::new(STATE))
-        .map_err(|error| Law::RecordsStayWhole.broken(error.to_string()))?;
-    if let Some(warning) = opened.warning {
-        return Err(Law::RecordsStayWhole.broken(warning));
-    }
+    let state = durable_state(bench, machine)?;
     for slot in SlotName::ALL {
-        slot_as_noted(bench, machine, &opened.state, slot)?;
+        slot_as_noted(bench, machine, &state, slot)?;
     }
-    floor(machine, &opened.state)
+    floor(machine, &state)
 }
 
 fn slot_as_noted(
@@ -153,20 +148,7 @@ fn floor(machine: &Machine, state: &State) -> Result<(), Violation> {
 fn bootable(bench: &Bench, mut machine: Machine) -> Result<(), Violation> {
     let mut reached = false;
     for _ in 0..MOST_BOOTS {
-        let run = bootloader::run(
-            bench.scenario.loader,
-            &bench.copies(&machine),
-            bench.slot_states(&machine),
-        );
-        for act in &run.acts {
-            if let Act::Save { copy, bytes } = act {
-                let (path, offset) = bench.place_of(&machine, *copy);
-                if let Some(disk) = machine.environment.get_mut(&path) {
-                    disk.write(offset, bytes);
-                    disk.sync();
-                }
-            }
-        }
+        let run = bench.run_loader(&mut machine);
         let Some(start) = run.start() else {
             // A loader that found all tries used up refills them and resets.
             if run.acts.is_empty() {
@@ -191,6 +173,68 @@ fn bootable(bench: &Bench, mut machine: Machine) -> Result<(), Violation> {
             Err(Law::SomeSlotBoots.broken(detail))
         }
     }
+}
+
+/// What must hold of the order of a life's steps: "committed" is noted only after the bootloader
+/// was told, and both are durable.
+///
+/// # Errors
+/// The first step that comes too early.
+pub fn in_order(bench: &Bench, steps: &[Snapshot]) -> Result<(), Violation> {
+    let mut noted = None;
+    for step in steps {
+        let mut machine = step.machine.clone();
+        machine.cut(Cut::CacheLost);
+        let committed = match durable_state(bench, &machine)?.phase {
+            Phase::Reporting {
+                attempt,
+                outcome: Outcome::Committed,
+            } => Some(attempt),
+            _ => None,
+        };
+        if let Some(attempt) = &committed
+            && noted.as_ref() != Some(attempt)
+            && step.session.start.is_some()
+            // A count of the loader's that is lost looks like a mark; one that is kept does not.
+            && !(is_marked_good(bench, &machine, attempt.target)?
+                && is_marked_good(bench, &step.machine, attempt.target)?)
+        {
+            let version = &attempt.image.version;
+            let detail = format!("version {version} is noted as committed, and still on trial");
+            return Err(Law::OutcomesTold.broken(detail));
+        }
+        noted = committed;
+    }
+    Ok(())
+}
+
+/// What the journal durably says.
+fn durable_state(bench: &Bench, machine: &Machine) -> Result<State, Violation> {
+    let files: Arc<dyn RecordFiles> = Arc::new(world(bench, machine));
+    let opened = Journal::open(&files, Path::new(STATE))
+        .map_err(|error| Law::RecordsStayWhole.broken(error.to_string()))?;
+    match opened.warning {
+        Some(warning) => Err(Law::RecordsStayWhole.broken(warning)),
+        None => Ok(opened.state),
+    }
+}
+
+fn world(bench: &Bench, machine: &Machine) -> World {
+    World::new(machine.clone(), Session::default(), bench.scenario.faults)
+}
+
+/// Whether the boot environment calls a slot good: it has all its tries, or is not counted.
+fn is_marked_good(bench: &Bench, machine: &Machine, slot: SlotName) -> Result<bool, Violation> {
+    let unreadable = |detail: String| Law::DaemonLives.broken(detail);
+    let settings = bench.settings().map_err(unreadable)?;
+    let view = BootControl::over(&settings.boot, Box::new(world(bench, machine)))
+        .and_then(|boot| boot.observe())
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(match view.slot(slot) {
+        SlotBoot::Ready { left } => left >= bench.tries(),
+        SlotBoot::Uncounted => true,
+        SlotBoot::Exhausted | SlotBoot::Bad | SlotBoot::Missing => false,
+    })
 }
 
 /// What must hold once a device has settled.
@@ -305,7 +349,7 @@ fn right_reason(bench: &Bench, outcome: &Outcome, version: &str) -> Result<(), V
         }
         (Behaviour::DiesEarly, RollbackReason::TriesExhausted { daemon_ran, .. }) => !daemon_ran,
         (
-            Behaviour::HangsAtStart | Behaviour::HangsLate,
+            Behaviour::HangsAtStart | Behaviour::RestartsAtStart | Behaviour::HangsLate,
             RollbackReason::TriesExhausted { daemon_ran, .. },
         ) => *daemon_ran,
         _ => false,

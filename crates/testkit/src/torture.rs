@@ -1,5 +1,6 @@
 //! Many stories, on all processors.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn of(played: impl IntoIterator<Item = Result<Count, Failure>>) -> Self {
+        let mut tally = Self::default();
+        for played in played {
+            tally.stories += 1;
+            match played {
+                Ok(count) => tally.count.add(count),
+                Err(failure) => tally.failures.push(failure),
+            }
+        }
+        tally
+    }
+
     /// The failure with the fewest cuts.
     #[must_use]
     pub fn shortest(&self) -> Option<&Failure> {
@@ -41,66 +54,69 @@ impl Tally {
             .iter()
             .min_by_key(|failure| failure.cuts.len())
     }
-
-    fn take(&mut self, played: Result<Count, Failure>) {
-        self.stories += 1;
-        match played {
-            Ok(count) => self.count.add(count),
-            Err(failure) => self.failures.push(failure),
-        }
-    }
 }
 
 /// Plays every story with every cut, as far as the limits go.
 #[must_use]
 pub fn every(benches: &[Bench], limits: Limits) -> Tally {
-    let next = AtomicUsize::new(0);
-    on_all_processors(|tally, _| {
-        while let Some(bench) = benches.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if limits.until.is_some_and(|until| Instant::now() > until) {
-                return;
-            }
-            let played = explore(bench, limits);
-            take(tally, played);
-        }
-    })
+    let late = |until| Instant::now() > until;
+    let played = each(benches, |bench| {
+        let begun = !limits.until.is_some_and(late);
+        begun.then(|| explore(bench, limits))
+    });
+    Tally::of(played.into_iter().flatten())
 }
 
 /// Plays stories with `limits.depth` cuts picked by chance, until `limits.until`, or until one
 /// fails.
 #[must_use]
 pub fn sampled(benches: &[Bench], limits: Limits) -> Tally {
-    on_all_processors(|tally, processor| {
-        let mut chance = Chance::new(limits.seed.wrapping_add(processor));
+    let seeds: Vec<u64> = (limits.seed..).take(processors()).collect();
+    let played = each(&seeds, |seed| {
+        let mut chance = Chance::new(*seed);
+        let mut played = Vec::new();
         while limits.until.is_some_and(|until| Instant::now() < until) {
             let Some(bench) = benches.get(chance.below(benches.len())) else {
-                return;
+                break;
             };
-            let played = sample(bench, limits, &mut chance);
-            let failed = played.is_err();
-            take(tally, played);
-            if failed {
-                return;
+            played.push(sample(bench, limits, &mut chance));
+            if played.last().is_some_and(Result::is_err) {
+                break;
             }
         }
-    })
+        played
+    });
+    Tally::of(played.into_iter().flatten())
 }
 
-fn take(tally: &Mutex<Tally>, played: Result<Count, Failure>) {
-    tally
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take(played);
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-fn on_all_processors(work: impl Fn(&Mutex<Tally>, u64) + Sync) -> Tally {
-    let tally = Mutex::new(Tally::default());
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+/// Does something with each item, on all processors; gives the answers in the items' order.
+pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for processor in (0_u64..).take(processors) {
-            let (tally, work) = (&tally, &work);
-            scope.spawn(move || work(tally, processor));
+        for _ in 0..processors() {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else {
+                        return;
+                    };
+                    let answer = work(item);
+                    answers
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(index, answer);
+                }
+            });
         }
     });
-    tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let answers = answers.into_inner();
+    answers
+        .unwrap_or_else(PoisonError::into_inner)
+        .into_values()
+        .collect()
 }

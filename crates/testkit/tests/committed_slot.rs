@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use switchback_testkit::board::Bench;
-use switchback_testkit::bootloader::{self, Act, Loader};
+use switchback_testkit::bootloader::Loader;
 use switchback_testkit::machine::Machine;
 use switchback_testkit::repository::Repository;
 use switchback_testkit::scenario::{BOARDS, scenarios};
@@ -25,23 +25,10 @@ enum Broken {
 
 /// The loader alone, again and again; the first slot that starts and is not the broken one.
 fn another_slot(bench: &Bench, machine: &mut Machine, broken: SlotName) -> Option<SlotName> {
-    for _ in 0..BOOTS {
-        let slots = bench.slot_states(machine);
-        let run = bootloader::run(bench.scenario.loader, &bench.copies(machine), slots);
-        for act in &run.acts {
-            if let Act::Save { copy, bytes } = act {
-                let (path, offset) = bench.place_of(machine, *copy);
-                let disk = machine.environment.get_mut(&path).unwrap();
-                disk.write(offset, bytes);
-                disk.sync();
-            }
-        }
-        match run.start() {
-            Some(start) if start.slot != broken => return Some(start.slot),
-            _ => {}
-        }
-    }
-    None
+    (0..BOOTS).find_map(|_| {
+        let slot = bench.run_loader(machine).start()?.slot;
+        (slot != broken).then_some(slot)
+    })
 }
 
 #[test]

@@ -178,8 +178,13 @@ impl Boot<'_> {
             self.world.live().flush();
             return Ok(Some(Ended::Restarts));
         }
-        if self.bench.scenario.behaviour(self.version) == Behaviour::HangsAtStart {
-            return Ok(Some(Ended::Restarts));
+        match self.bench.scenario.behaviour(self.version) {
+            Behaviour::HangsAtStart => return Ok(Some(Ended::Restarts)),
+            Behaviour::RestartsAtStart => {
+                self.world.live().restart = true;
+                return Ok(None);
+            }
+            _ => {}
         }
         if self.deed(daemon)? {
             *quiet = 0;

@@ -201,7 +201,7 @@ impl BlockDevice for Device {
             return Ok(count);
         };
         match (self.saboteur.mistake, self.access) {
-            (Mistake::SlotNotReadBack, Access::Read) => {
+            (Mistake::SlotNotReadBack, _) => {
                 for (at, bytes) in &self.saboteur.memory().sent {
                     lay_over(read, offset, *at, bytes);
                 }

@@ -19,6 +19,8 @@ pub enum Behaviour {
     DiesEarly,
     /// It hangs as soon as the daemon has started, before health is looked at.
     HangsAtStart,
+    /// It restarts the system in an orderly way as soon as the daemon has started.
+    RestartsAtStart,
     /// It hangs while its health is being looked at.
     HangsLate,
 }

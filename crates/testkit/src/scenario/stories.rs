@@ -86,6 +86,7 @@ fn images() -> Vec<Scenario> {
         bad("unhealthy", Behaviour::Unhealthy),
         bad("dies early", Behaviour::DiesEarly),
         bad("hangs at the daemon's start", Behaviour::HangsAtStart),
+        bad("restarts in order for ever", Behaviour::RestartsAtStart),
         bad("hangs during health", Behaviour::HangsLate),
     ]
 }
