@@ -96,7 +96,12 @@ fn scan(block: &[u8]) -> Result<Scan<'_>, ParseError> {
     if is_blank(block) {
         return Err(ParseError::Blank { size: block.len() });
     }
-    let mut rest = block.strip_prefix(SIGNATURE).ok_or(ParseError::Signature)?;
+    // GRUB compares the signature with its terminating zero counted in: a block that ends right
+    // behind it is too short to be one.
+    let mut rest = block
+        .strip_prefix(SIGNATURE)
+        .filter(|rest| !rest.is_empty())
+        .ok_or(ParseError::Signature)?;
     let mut vars = Vars::new();
     while let Some((entry, next)) = take_entry(rest) {
         vars.push(entry);

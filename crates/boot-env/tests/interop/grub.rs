@@ -124,6 +124,16 @@ proptest! {
 }
 
 #[test]
+fn block_that_ends_with_its_first_line_is_none() {
+    for (length, is_block) in [(24, false), (25, false), (26, true)] {
+        let mut bytes = block(b"");
+        bytes.truncate(length);
+        assert_eq!(Board::new(&bytes).list().is_some(), is_block, "{length}");
+        assert_eq!(parse(&bytes).is_ok(), is_block, "{length}");
+    }
+}
+
+#[test]
 fn every_remedy_leaves_a_sound_block_with_the_same_variables() {
     let sound = block(b"ORDER=A B\nA_OK=1\n");
     let crlf = block(b"ORDER=A B\r\nA_OK=1\r\n");
