@@ -164,6 +164,9 @@ pub enum InstallFailure {
         /// What happened, naming the file.
         detail: String,
     },
+    /// A restart cut it short, and it was not taken up again: another image is wanted now, or
+    /// only a person would ask for it again.
+    Interrupted,
     /// A person called it off.
     Cancelled,
 }
@@ -176,6 +179,7 @@ impl fmt::Display for InstallFailure {
             | Self::Slot { detail }
             | Self::SlotChanged { detail }
             | Self::BootEnvironment { detail } => f.write_str(detail),
+            Self::Interrupted => f.write_str("cut short by a restart and not taken up again"),
             Self::Cancelled => f.write_str("called off"),
         }
     }
@@ -369,6 +373,10 @@ pub struct HistoryEntry {
 pub struct State {
     /// Where the device stands.
     pub phase: Phase,
+    /// An update that a restart cut short while its slot was being written. It goes on under the
+    /// same action when its image is offered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Attempt>,
     /// Slot a.
     pub a: SlotRecord,
     /// Slot b.

@@ -7,12 +7,12 @@ use switchback_types::{ActionId, SlotName};
 
 use super::{
     Draft, check, flip, look_around, new_attempt, ordinary_health_failed, ordinary_health_passed,
-    refuse, write,
+    refuse, settle, write,
 };
-use crate::effect::Notice;
+use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{AttemptKind, Hold, State};
+use crate::state::{AttemptKind, Hold, InstallFailure, Outcome, State};
 
 pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
     match event {
@@ -33,10 +33,7 @@ pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
         Event::BootWriteFailed { detail } => draft.say(Notice::BootWriteFailed {
             detail: detail.clone(),
         }),
-        Event::CancelRequested => refuse(
-            draft,
-            "nothing is under way that could be cancelled".to_string(),
-        ),
+        Event::CancelRequested => cancel(draft, facts),
         Event::RestartRequested => refuse(draft, "no slot is armed for a restart".to_string()),
         _ => draft,
     }
@@ -85,24 +82,41 @@ fn healthy(draft: Draft, facts: &Facts) -> Draft {
     }
 }
 
-fn offered(draft: Draft, action: &ActionId, image: &ImageIdentity, facts: &Facts) -> Draft {
+/// What a restart cut short is not to be taken up again.
+fn cancel(mut draft: Draft, facts: &Facts) -> Draft {
+    match draft.state.interrupted.take() {
+        Some(attempt) => {
+            let outcome = Outcome::Failed(InstallFailure::Cancelled);
+            settle(draft, attempt, outcome, facts)
+        }
+        None => refuse(
+            draft,
+            "nothing is under way that could be cancelled".to_string(),
+        ),
+    }
+}
+
+fn offered(mut draft: Draft, action: &ActionId, image: &ImageIdentity, facts: &Facts) -> Draft {
     // The decision has asked this; it is asked again here because nothing, from any way in, may
     // go below the floor.
     if image.security_epoch < draft.state.floor {
         let detail = below_floor(image, draft.state.floor);
         return refuse(draft, detail);
     }
+    let interrupted = draft.state.interrupted.take();
+    let action = match interrupted {
+        Some(attempt) if attempt.image.sha256 == image.sha256 => attempt.action,
+        // One thing after another: the outcome of that one first, then the new one.
+        Some(attempt) => {
+            let outcome = Outcome::Failed(InstallFailure::Interrupted);
+            return settle(draft, attempt, outcome, facts).then(Effect::Poll);
+        }
+        None => action.clone(),
+    };
     let held = draft.state.slot(facts.booted.other()).image();
     let flip_only = held.is_some_and(|held| held.sha256 == image.sha256);
     let kind = AttemptKind::Update;
-    let attempt = new_attempt(
-        &draft.state,
-        action.clone(),
-        kind,
-        image.clone(),
-        flip_only,
-        facts,
-    );
+    let attempt = new_attempt(&draft.state, action, kind, image.clone(), flip_only, facts);
     if flip_only {
         flip(draft, attempt)
     } else {

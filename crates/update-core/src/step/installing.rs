@@ -13,10 +13,11 @@ use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase};
 
 pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Facts) -> Draft {
     match event {
-        // A restart cut the work short. Nothing of it is remembered but that the slot is not
-        // whole: the next poll finds the release again, and the writer finds in the slot itself
-        // how far it came.
+        // A restart cut the work short. Nothing of it is remembered but its action and that the
+        // slot is not whole: the next poll finds the release again, and the writer finds in the
+        // slot itself how far it came.
         Event::Started(_) if attempt.kind == AttemptKind::Update => {
+            draft.state.interrupted = Some(attempt.clone());
             let draft = draft
                 .to(Phase::Idle)
                 .say(Notice::InstallInterrupted(attempt));
@@ -24,16 +25,19 @@ pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Fa
         }
         // The slot is still noted as damaged; the person who wanted it repaired asks again.
         Event::Started(observation) if attempt.kind == AttemptKind::Repair => {
-            let draft = draft
-                .to(Phase::Idle)
-                .say(Notice::InstallInterrupted(attempt));
-            check::keep_out(look_around(draft, facts), observation, facts)
+            let draft = draft.say(Notice::InstallInterrupted(attempt.clone()));
+            let draft = check::keep_out(look_around(draft, facts), observation, facts);
+            let outcome = Outcome::Failed(InstallFailure::Interrupted);
+            settle(draft, attempt, outcome, facts)
         }
         // Nobody would ask again for the others: they are taken up where they stood.
         Event::Started(_) if facts.booted != attempt.target => {
             look_around(draft, facts).then(Effect::VerifySlot(attempt))
         }
-        Event::Started(_) => look_around(draft.to(Phase::Idle), facts),
+        Event::Started(_) => {
+            let outcome = Outcome::Failed(InstallFailure::Interrupted);
+            settle(look_around(draft, facts), attempt, outcome, facts)
+        }
         Event::SlotVerified if attempt.kind == AttemptKind::Repair => {
             check::repaired(draft, attempt, facts)
         }

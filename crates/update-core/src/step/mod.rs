@@ -50,6 +50,12 @@ pub fn step(state: &State, event: &Event, facts: &Facts) -> Step {
             }
             draft
         }
+        // Noted only after the boot environment says so: the proof of contact counts on it.
+        Event::MarkedGood if !is_trial(state, facts) => {
+            let mut draft = draft;
+            draft.state.slot_mut(facts.booted).good = true;
+            draft
+        }
         other => match state.phase.clone() {
             Phase::Idle => idle::step(draft, other, facts),
             Phase::Installing { attempt } => installing::step(draft, attempt, other, facts),
@@ -171,9 +177,13 @@ fn look_around(mut draft: Draft, facts: &Facts) -> Draft {
 }
 
 /// The health of a slot that is not on trial was proven for this boot.
-fn ordinary_health_passed(mut draft: Draft, facts: &Facts) -> Draft {
-    draft.state.slot_mut(facts.booted).good = true;
+fn ordinary_health_passed(draft: Draft, facts: &Facts) -> Draft {
     draft.then(Effect::MarkGood(facts.booted))
+}
+
+/// Whether this boot is a trial whose health decides.
+fn is_trial(state: &State, facts: &Facts) -> bool {
+    matches!(&state.phase, Phase::OnTrial { attempt, .. } if attempt.target == facts.booted)
 }
 
 /// The health of a slot that is not on trial is bad. The device stays up, degraded and reachable:

@@ -163,12 +163,14 @@ fn rolled_back(
             daemon_ran,
         },
     });
-    draft.state.remember_failure(FailedImage {
-        sha256: attempt.image.sha256,
-        version: attempt.image.version.clone(),
-        reason: reason.clone(),
-        at: facts.now,
-    });
+    if speaks_against(attempt.kind, &reason) {
+        draft.state.remember_failure(FailedImage {
+            sha256: attempt.image.sha256,
+            version: attempt.image.version.clone(),
+            reason: reason.clone(),
+            at: facts.now,
+        });
+    }
     draft.state.slot_mut(attempt.target).good = false;
     if attempt.kind == AttemptKind::Return {
         draft.state.primary = Some(facts.booted);
@@ -182,6 +184,17 @@ fn rolled_back(
     };
     let draft = look_around(draft.say(notice), facts);
     settle(draft, attempt, Outcome::RolledBack(reason), facts)
+}
+
+/// Whether an image that did not stay is to be left alone from now on. One that was committed here
+/// once, and whose tries are gone again, may have lost them to the same power cycles as before: it
+/// is offered once more like any other, and then it counts.
+const fn speaks_against(kind: AttemptKind, reason: &RollbackReason) -> bool {
+    let judged = matches!(
+        reason,
+        RollbackReason::Unhealthy { .. } | RollbackReason::Requested
+    );
+    judged || !matches!(kind, AttemptKind::Return)
 }
 
 /// The trial is lost: note why, point the boot environment back, restart.

@@ -178,6 +178,47 @@ fn power_cut_while_writing_polls_again() {
     let (state, effects) = run(state, &old, &[observe(SlotName::A, READY, SlotBoot::Bad)]);
     assert_eq!(acts(&effects), ["RunHealthChecks", "Poll"]);
     assert_eq!(state.phase, Phase::Idle);
+    assert_eq!(state.interrupted, Some(attempt(AttemptKind::Update)));
+}
+
+/// An update that a restart cut short, and what is offered then.
+fn interrupted() -> State {
+    State {
+        interrupted: Some(attempt(AttemptKind::Update)),
+        ..device()
+    }
+}
+
+fn other_offer(number: u8) -> Event {
+    Event::Offered {
+        action: "poll-2".parse().unwrap(),
+        image: image(number),
+    }
+}
+
+#[test]
+fn interrupted_update_goes_on_as_the_same_action() {
+    let old = facts(SlotName::A, "two");
+    let (state, _) = run(interrupted(), &old, &[other_offer(2)]);
+    assert_eq!(state.phase.kind(), PhaseKind::Installing);
+    assert_eq!(state.phase.attempt().unwrap().action.to_string(), "poll-1");
+    assert_eq!(state.interrupted, None);
+}
+
+#[test]
+fn interrupted_update_that_is_not_wanted_any_more_is_told_first() {
+    let old = facts(SlotName::A, "two");
+    for (event, outcome) in [
+        (other_offer(3), InstallFailure::Interrupted),
+        (Event::CancelRequested, InstallFailure::Cancelled),
+    ] {
+        let (state, effects) = run(interrupted(), &old, &[event]);
+        assert_eq!(acts(&effects)[0], "Report");
+        assert_eq!(state.history[0].action.to_string(), "poll-1");
+        assert_eq!(state.history[0].outcome, Outcome::Failed(outcome));
+        let (state, _) = run(state, &old, &[Event::Reported, other_offer(3)]);
+        assert_eq!(state.phase.attempt().unwrap().action.to_string(), "poll-2");
+    }
 }
 
 fn both_slots() -> State {
@@ -342,6 +383,8 @@ fn return_that_fails_too_ends_there() {
     );
     assert_eq!(state.phase, Phase::Idle);
     assert_eq!(state.primary, Some(SlotName::A));
+    // It may have been the power again: offered like any other, it has one more trial.
+    assert!(state.failed.is_empty());
     assert!(
         !acts(&effects).contains(&"Restart".to_string()),
         "no loop between two slots"

@@ -221,9 +221,11 @@ fn repair_that_fails_or_is_cut_leaves_the_slot_damaged() {
     let later = facts(SlotName::A, "two");
     let (state, _) = run(damaged(), &now, &[repair()]);
     let started = observe(SlotName::A, READY, SlotBoot::Bad);
-    let (state, effects) = run(state, &later, &[started]);
-    assert_eq!(acts(&effects), ["RunHealthChecks"]);
-    assert_eq!(state, damaged());
+    let (state, effects) = run(state, &later, &[started, Event::Reported]);
+    assert_eq!(acts(&effects), ["RunHealthChecks", "Report"]);
+    assert_eq!((state.b, state.phase), (damaged().b, Phase::Idle));
+    let cut = Outcome::Failed(InstallFailure::Interrupted);
+    assert_eq!(state.history[0].outcome, cut);
 }
 
 #[test]
