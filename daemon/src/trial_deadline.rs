@@ -21,7 +21,7 @@ pub fn trial_deadline(directories: &[PathBuf]) -> Result<bool, RunError> {
     let settings = crate::settings::load(directories)?;
     let layout = Layout::find(&Roots::default(), &settings.slots, &settings.boot.bootnames)?;
     let files: Arc<dyn RecordFiles> = Arc::new(DiskFiles);
-    let state = Journal::open(&files, &settings.state_directory)?.state;
+    let state = Journal::read(&files, &settings.state_directory)?;
     Ok(match &state.phase {
         Phase::OnTrial { attempt, .. } | Phase::Staged { attempt } => {
             attempt.target == layout.booted

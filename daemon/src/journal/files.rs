@@ -5,8 +5,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
+
 /// Access to records. Nothing is durable before the matching `sync` has returned.
 pub trait RecordFiles: fmt::Debug + Send + Sync {
+    /// Keeps every other process out of a directory until the guard is dropped, or this process
+    /// ends in whatever way.
+    ///
+    /// # Errors
+    /// `WouldBlock` where another process has it; else as the operating system has them.
+    fn lock(&self, directory: &Path) -> io::Result<Box<dyn fmt::Debug + Send>>;
+
     /// Makes a directory and those above it, if they are not there.
     ///
     /// # Errors
@@ -49,6 +58,17 @@ pub trait RecordFiles: fmt::Debug + Send + Sync {
 pub struct DiskFiles;
 
 impl RecordFiles for DiskFiles {
+    fn lock(&self, directory: &Path) -> io::Result<Box<dyn fmt::Debug + Send>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join("lock"))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map(|lock| Box::new(lock) as Box<dyn fmt::Debug + Send>)
+            .map_err(|(_, errno)| errno.into())
+    }
+
     fn make_directory(&self, directory: &Path) -> io::Result<()> {
         std::fs::create_dir_all(directory)
     }

@@ -3,6 +3,7 @@
 mod files;
 mod two_copies;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub(crate) mod parts {
 #[derive(Debug)]
 pub struct Journal {
     copies: TwoCopies,
+    /// No other daemon may act on the same record.
+    _lock: Box<dyn std::fmt::Debug + Send>,
 }
 
 /// What the journal held.
@@ -68,42 +71,44 @@ impl Journal {
     /// could never be repaired by an update.
     ///
     /// # Errors
-    /// The directory cannot be read or written.
+    /// Another process has it open; the directory cannot be read or written.
     pub fn open(files: &Arc<dyn RecordFiles>, directory: &Path) -> Result<Opened, RecordError> {
+        let path = || directory.to_owned();
+        files
+            .make_directory(directory)
+            .map_err(|source| RecordError::Write {
+                path: path(),
+                source,
+            })?;
+        let lock = files
+            .lock(directory)
+            .map_err(|source| match source.kind() {
+                ErrorKind::WouldBlock => RecordError::Locked { path: path() },
+                _ => RecordError::Write {
+                    path: path(),
+                    source,
+                },
+            })?;
         let (copies, loaded) = TwoCopies::open(files, directory, "journal")?;
-        let (bytes, mut warning) = match loaded {
-            Loaded::Nothing => (None, None),
-            Loaded::Whole(bytes) => (Some(bytes), None),
-            Loaded::OneDamaged { bytes, warning } => (Some(bytes), Some(warning)),
-            Loaded::BothDamaged { warning } => (None, Some(warning)),
-        };
-        let mut state = State::default();
-        if let Some(bytes) = bytes {
-            match serde_json::from_slice::<Content>(&bytes) {
-                Ok(content) if content.format == FORMAT => state = content.state,
-                Ok(content) => {
-                    let path = copies.path(0);
-                    let found = content.format;
-                    return Err(RecordError::Format {
-                        path,
-                        found,
-                        known: FORMAT,
-                    });
-                }
-                Err(error) => {
-                    let path = copies.path(0);
-                    warning = Some(format!(
-                        "{}: the record is whole but not understood ({error}); beginning afresh",
-                        path.display()
-                    ));
-                }
-            }
-        }
+        let (state, warning) = state_in(loaded, &copies)?;
         Ok(Opened {
-            journal: Self { copies },
+            journal: Self {
+                copies,
+                _lock: lock,
+            },
             state,
             warning,
         })
+    }
+
+    /// The newest state, for a program that only wants to know: nothing is locked, and nothing in
+    /// the directory is changed.
+    ///
+    /// # Errors
+    /// A copy exists and cannot be read.
+    pub fn read(files: &Arc<dyn RecordFiles>, directory: &Path) -> Result<State, RecordError> {
+        let (copies, loaded) = TwoCopies::look(files, directory, "journal")?;
+        state_in(loaded, &copies).map(|(state, _)| state)
     }
 
     /// Makes `state` durable.
@@ -120,6 +125,32 @@ impl Journal {
             source: error.into(),
         })?;
         self.copies.commit(&bytes)
+    }
+}
+
+/// The state in what was found, and what a person should know.
+fn state_in(loaded: Loaded, copies: &TwoCopies) -> Result<(State, Option<String>), RecordError> {
+    let (bytes, warning) = match loaded {
+        Loaded::Nothing => return Ok((State::default(), None)),
+        Loaded::BothDamaged { warning } => return Ok((State::default(), Some(warning))),
+        Loaded::Whole(bytes) => (bytes, None),
+        Loaded::OneDamaged { bytes, warning } => (bytes, Some(warning)),
+    };
+    let path = copies.path(0);
+    match serde_json::from_slice::<Content>(&bytes) {
+        Ok(content) if content.format == FORMAT => Ok((content.state, warning)),
+        Ok(content) => Err(RecordError::Format {
+            path,
+            found: content.format,
+            known: FORMAT,
+        }),
+        Err(error) => {
+            let path = path.display();
+            let warning = format!(
+                "{path}: the record is whole but not understood ({error}); beginning afresh"
+            );
+            Ok((State::default(), Some(warning)))
+        }
     }
 }
 
@@ -141,9 +172,37 @@ mod tests {
             ..State::default()
         };
         opened.journal.commit(&state).unwrap();
+        drop(opened);
         let again = Journal::open(&files(), directory.path()).unwrap();
         assert_eq!(again.state, state);
         assert!(again.warning.is_none());
+    }
+
+    #[test]
+    fn second_daemon_is_kept_out_and_a_look_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = Journal::open(&files(), directory.path()).unwrap();
+        let state = State {
+            floor: 3,
+            ..State::default()
+        };
+        opened.journal.commit(&state).unwrap();
+        let error = Journal::open(&files(), directory.path()).unwrap_err();
+        assert!(matches!(error, RecordError::Locked { .. }), "{error}");
+        assert_eq!(Journal::read(&files(), directory.path()).unwrap(), state);
+        drop(opened);
+        Journal::open(&files(), directory.path()).unwrap();
+    }
+
+    #[test]
+    fn look_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("nowhere");
+        assert_eq!(Journal::read(&files(), &nowhere).unwrap(), State::default());
+        assert!(!nowhere.exists());
+        std::fs::write(directory.path().join("journal.0"), b"garbage").unwrap();
+        Journal::read(&files(), directory.path()).unwrap();
+        assert!(directory.path().join("journal.0").exists());
     }
 
     #[test]

@@ -51,9 +51,9 @@ pub enum Loaded {
         /// What is damaged.
         warning: String,
     },
-    /// Copies exist and none is whole; they were moved aside.
+    /// Copies exist and none is whole.
     BothDamaged {
-        /// What was found and where it is now.
+        /// What was found, and where it was moved if it was.
         warning: String,
     },
 }
@@ -79,6 +79,16 @@ pub enum RecordError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has it open.
+    #[error(
+        "{}: another switchbackd runs and uses it: `systemctl status switchbackd`, and stop the \
+         one that was started by hand",
+        path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The record was written by another version of this program.
     #[error(
         "{}: written in format {found}, this program knows {known}: update it, or remove the file \
@@ -96,7 +106,8 @@ pub enum RecordError {
 }
 
 impl TwoCopies {
-    /// Opens the record `stem` in `directory` and reads its newest whole copy.
+    /// Opens the record `stem` in `directory` and reads its newest whole copy. Copies none of
+    /// which is whole are moved aside.
     ///
     /// # Errors
     /// A copy exists and cannot be read, or the directory cannot be created.
@@ -111,6 +122,23 @@ impl TwoCopies {
                 path: directory.into(),
                 source,
             })?;
+        let (copies, loaded) = Self::look(files, directory, stem)?;
+        let loaded = match loaded {
+            Loaded::BothDamaged { warning } => copies.set_aside(&warning)?,
+            loaded => loaded,
+        };
+        Ok((copies, loaded))
+    }
+
+    /// As [`open`](Self::open), changing nothing.
+    ///
+    /// # Errors
+    /// A copy exists and cannot be read.
+    pub fn look(
+        files: &Arc<dyn RecordFiles>,
+        directory: &Path,
+        stem: &'static str,
+    ) -> Result<(Self, Loaded), RecordError> {
         let mut copies = Self {
             files: Arc::clone(files),
             directory: directory.into(),
@@ -140,7 +168,7 @@ impl TwoCopies {
                 copies.take(1, generation, bytes).warn(warning)
             }
             (Copy::Damaged(why), Copy::Absent | Copy::Damaged(_))
-            | (Copy::Absent, Copy::Damaged(why)) => copies.set_aside(&why)?,
+            | (Copy::Absent, Copy::Damaged(why)) => Loaded::BothDamaged { warning: why },
         };
         Ok((copies, loaded))
     }
