@@ -52,7 +52,7 @@ impl Backend for GrubFile {
         }
         let mut vars = self.read(files)?;
         if change(&mut vars) == Applied::AlreadySo {
-            return already_so(files, &self.path);
+            return already_so(files, &self.path, 0, BLOCK_SIZE);
         }
         let block = grub::encode(&vars).map_err(|fault| BootError::GrubEncode {
             path: self.path.clone(),
@@ -90,6 +90,11 @@ impl Backend for GrubFile {
     /// There is no other copy to take the variables from: only says what is wrong.
     fn repair(&self, files: &dyn EnvFiles) -> Result<Repaired, BootError> {
         self.read(files).map(|_| Repaired::Nothing)
+    }
+
+    /// Foreign scripts give meaning to variables that are not known here.
+    fn rebuild(&self, files: &dyn EnvFiles, _: &Vars) -> Result<Repaired, BootError> {
+        self.repair(files)
     }
 
     fn places(&self) -> Vec<PathBuf> {

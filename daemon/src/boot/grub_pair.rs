@@ -1,6 +1,6 @@
 //! Two GRUB environment files that take turns: our own contract.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use switchback_boot_env::contract::Applied;
 use switchback_boot_env::grub::{self, BLOCK_SIZE, Problem};
@@ -160,10 +160,10 @@ impl Backend for GrubPair {
             }
         }
         if change(&mut found.pair.vars) == Applied::AlreadySo {
-            return already_so(files, self.path(found.pair.current()));
+            return already_so(files, self.path(found.pair.current()), 0, BLOCK_SIZE);
         }
         let next = self.successor(&found.pair)?;
-        settle_copy(files, self.path(found.pair.current()))?;
+        settle_copy(files, self.path(found.pair.current()), 0, BLOCK_SIZE)?;
         write_copy(files, self.path(next.copy), 0, &next.block)?;
         Ok(Applied::Changed)
     }
@@ -210,14 +210,11 @@ impl Backend for GrubPair {
             }
             let next = self.successor(&found.pair)?;
             let path = self.path(next.copy);
-            settle_copy(files, self.path(found.pair.current()))?;
+            settle_copy(files, self.path(found.pair.current()), 0, BLOCK_SIZE)?;
             write_copy(files, path, 0, &next.block)?;
             files
                 .shorten(path, BLOCK_SIZE as u64)
-                .map_err(|source| BootError::Write {
-                    path: path.clone(),
-                    source,
-                })?;
+                .map_err(write_error(path))?;
             written.push(path.clone());
         }
         Ok(if written.is_empty() {
@@ -227,9 +224,39 @@ impl Backend for GrubPair {
         })
     }
 
+    fn rebuild(&self, files: &dyn EnvFiles, vars: &Vars) -> Result<Repaired, BootError> {
+        let _locks = self.lock(files)?;
+        match self.find(files) {
+            Err(BootError::Pair { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(Repaired::Nothing),
+        }
+        let [first, second] = &self.paths;
+        let blocks = grub_pair::new_pair(vars).map_err(|fault| BootError::GrubEncode {
+            path: first.clone(),
+            fault,
+        })?;
+        // A file that is not there may be on a partition that is not mounted.
+        for path in &self.paths {
+            files.probe_writable(path).map_err(write_error(path))?;
+        }
+        for (path, block) in [first, second].into_iter().zip(&blocks) {
+            write_copy(files, path, 0, block)?;
+            files
+                .shorten(path, BLOCK_SIZE as u64)
+                .map_err(write_error(path))?;
+        }
+        Ok(Repaired::Copies(self.paths.to_vec()))
+    }
+
     fn places(&self) -> Vec<PathBuf> {
         self.paths.to_vec()
     }
+}
+
+fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootError {
+    let path = path.to_owned();
+    |source| BootError::Write { path, source }
 }
 
 /// Two names that lead to one file.

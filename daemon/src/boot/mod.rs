@@ -7,7 +7,8 @@
 //!   created, truncated or renamed: a bootloader knows a file by its blocks.
 //! - Of two copies the one that does not count is written, after the one that counts was made
 //!   durable, whoever wrote it.
-//! - Without a valid copy to start from nothing is written, ever.
+//! - Without a valid copy to start from nothing is written, unless the bootloader itself says that
+//!   it found none, and the environment is one of Switchback's own.
 //! - Other writers are kept out with the locks that they take, too.
 
 mod error;
@@ -78,6 +79,10 @@ trait Backend: fmt::Debug + Send {
 
     /// Writes copies that cannot be used anew from the one that counts.
     fn repair(&self, files: &dyn EnvFiles) -> Result<Repaired, BootError>;
+
+    /// Writes all copies from these variables, where none can be used and the bootloader has
+    /// nothing of its own in them.
+    fn rebuild(&self, files: &dyn EnvFiles, vars: &Vars) -> Result<Repaired, BootError>;
 
     /// Where the environment is, for people.
     fn places(&self) -> Vec<PathBuf>;
@@ -204,6 +209,30 @@ impl BootControl {
         self.backend.repair(self.files.as_ref())
     }
 
+    /// Makes a new environment where no copy can be used and the bootloader said so, too: `booted`
+    /// first, and the other slot behind it if it may be started. Without one the device would take
+    /// no update any more, and no power cut would be survived by the other slot.
+    ///
+    /// Nothing is written where a copy can be read after all, and none to an environment that the
+    /// bootloader keeps variables of its own in.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub fn rebuild(&self, booted: SlotName, other_may_start: bool) -> Result<Repaired, BootError> {
+        let tries = self.tries;
+        let mut vars = self.contract.defaults(tries);
+        let primary = BootChange::SetPrimary {
+            slot: booted,
+            tries,
+        };
+        self.contract.apply(&mut vars, &primary, booted);
+        if !other_may_start {
+            let invalidate = BootChange::Invalidate(booted.other());
+            self.contract.apply(&mut vars, &invalidate, booted);
+        }
+        self.backend.rebuild(self.files.as_ref(), &vars)
+    }
+
     /// The most tries that a trial can have with this bootloader.
     #[must_use]
     pub fn max_tries(&self) -> u8 {
@@ -223,20 +252,34 @@ impl BootControl {
     }
 }
 
-/// Makes the copy that counts durable, before the other one is written over. A bootloader's own
-/// write may still be in the disk's cache: if it were lost and the new copy were not, the numbers
+/// Makes the copy that counts durable, before the other one is written over: writes what is read
+/// there once more. A bootloader's own write may still be in the disk's cache, and one whose sync
+/// failed looks written and never will be: if it were lost and the new copy were not, the numbers
 /// of the two would no longer follow each other, and the stale one could be taken for the newer.
-fn settle_copy(files: &dyn EnvFiles, path: &std::path::Path) -> Result<(), BootError> {
-    files.sync(path).map_err(|source| BootError::Write {
-        path: path.into(),
-        source,
-    })
+fn settle_copy(
+    files: &dyn EnvFiles,
+    path: &std::path::Path,
+    offset: u64,
+    length: usize,
+) -> Result<(), BootError> {
+    let bytes = files
+        .read(path, offset, length)
+        .map_err(|source| BootError::Read {
+            path: path.into(),
+            source,
+        })?;
+    write_copy(files, path, offset, &bytes)
 }
 
-/// Nothing has to be written. Whoever wrote what is there, this program before it was killed
-/// perhaps, may not have synced it.
-fn already_so(files: &dyn EnvFiles, path: &std::path::Path) -> Result<Applied, BootError> {
-    settle_copy(files, path)?;
+/// Nothing has to be changed. Whoever wrote what is there, this program before it was killed
+/// perhaps, may not have made it durable.
+fn already_so(
+    files: &dyn EnvFiles,
+    path: &std::path::Path,
+    offset: u64,
+    length: usize,
+) -> Result<Applied, BootError> {
+    settle_copy(files, path, offset, length)?;
     Ok(Applied::AlreadySo)
 }
 

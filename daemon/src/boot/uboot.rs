@@ -159,7 +159,12 @@ impl UbootEnvironment {
         let next = found.successor()?;
         if let FwEnvConfig::Redundant(_) = found.config {
             let current = found.place(found.environment.current());
-            settle_copy(files, Path::new(&current.device))?;
+            settle_copy(
+                files,
+                Path::new(&current.device),
+                current.offset,
+                current.size,
+            )?;
         }
         write_copy(files, &path, place.offset, &next.bytes)?;
         Ok(path)
@@ -216,7 +221,12 @@ impl Backend for UbootEnvironment {
             .map_or(Ok(()), Err)?;
         if change(&mut found.environment.vars) == Applied::AlreadySo {
             let current = found.place(found.environment.current());
-            return already_so(files, Path::new(&current.device));
+            return already_so(
+                files,
+                Path::new(&current.device),
+                current.offset,
+                current.size,
+            );
         }
         self.write(files, &found)?;
         Ok(Applied::Changed)
@@ -254,6 +264,12 @@ impl Backend for UbootEnvironment {
         }
         self.write(files, &found)
             .map(|path| Repaired::Copies(vec![path]))
+    }
+
+    /// U-Boot itself starts from its own defaults then, with many variables that are not known
+    /// here, and saves them with the next count.
+    fn rebuild(&self, files: &dyn EnvFiles, _: &Vars) -> Result<Repaired, BootError> {
+        self.repair(files)
     }
 
     fn places(&self) -> Vec<PathBuf> {

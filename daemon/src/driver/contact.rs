@@ -6,9 +6,11 @@
 //! For foreign scripts, a boot that did not use up a try says the same.
 
 use switchback_boot_env::contract::{self, BootView};
-use switchback_update_core::{SlotBoot, State};
+use switchback_update_core::{SlotBoot, SlotContent, State};
 
 use super::Parts;
+use crate::boot::{BootError, Repaired};
+use crate::report::chain;
 
 /// Whether the bootloader reads the environment that we write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,45 @@ impl Contact {
             Some(("broken", why)) => Self::Broken(why.into()),
             _ if text.trim() == "proven" => Self::Proven,
             _ => Self::Unknown,
+        }
+    }
+}
+
+/// What is kept for this boot once the environment that the bootloader complained about is being
+/// mended.
+const MENDED: &str = "environment-mended";
+
+/// Writes damaged copies of the boot environment anew; where every copy is damaged and the
+/// bootloader said so itself, a new environment.
+pub(super) fn repair_environment(parts: &mut Parts, state: &State) -> Result<(), BootError> {
+    let said_bad = parts.layout.environment_bad;
+    if said_bad {
+        // Kept first: killed in the middle, the next daemon of this boot must know.
+        if !parts.boot.lint().is_empty() {
+            parts.host.keep(MENDED, "yes");
+        }
+        // What the bootloader said was about an environment that is no more.
+        parts.layout.environment_bad = parts.host.recall(MENDED).is_none();
+    }
+    let Err(error) = parts.boot.repair() else {
+        return Ok(());
+    };
+    if !said_bad {
+        return Err(error);
+    }
+    let booted = parts.layout.booted;
+    let whole = matches!(
+        state.slot(booted.other()).content,
+        SlotContent::Holds { .. } | SlotContent::Unknown
+    );
+    match parts.boot.rebuild(booted, whole)? {
+        Repaired::Nothing => Err(error),
+        Repaired::Copies(_) => {
+            tracing::warn!(
+                "{}; the bootloader found no usable environment either: a new one is written",
+                chain(&error),
+            );
+            Ok(())
         }
     }
 }

@@ -189,7 +189,7 @@ impl Driver {
     pub fn new(mut parts: Parts) -> Result<(Self, watch::Receiver<Arc<View>>), DriverError> {
         let state = std::mem::take(&mut parts.state);
         let mut last_error = String::new();
-        if let Err(error) = parts.boot.repair() {
+        if let Err(error) = contact::repair_environment(&mut parts, &state) {
             last_error = chain(&error);
             tracing::error!("{last_error}");
         }

@@ -236,7 +236,8 @@ impl Driver {
             Command::RollBack { job, reason } => return self.roll_back(job, reason),
             Command::Repair(job) => return self.repair(job),
             Command::Cancel => {
-                if matches!(self.state.phase, Phase::Idle | Phase::Reporting { .. }) {
+                let idle = matches!(self.state.phase, Phase::Idle | Phase::Reporting { .. });
+                if idle && self.state.interrupted.is_none() {
                     return Ok(refuse(
                         "NothingToDo",
                         "nothing is under way to be cancelled",

@@ -1,6 +1,6 @@
 //! Two environment files: our own contract.
 
-use switchback_boot_env::contract::{Applied, BootChange, ContractKind};
+use switchback_boot_env::contract::{Applied, BootChange, ContractKind, SlotBoot};
 use switchback_boot_env::{Vars, grub, grub_pair};
 use switchback_types::SlotName;
 
@@ -151,6 +151,49 @@ fn one_bad_copy_does_not_stop_an_update() {
     assert_eq!(control.apply(&ARM, SlotName::A).unwrap(), Applied::Changed);
     assert_eq!(device.writes(), [(device.path("sb1.env"), 0, 1024)]);
     assert_eq!(device.lints(), Vec::<String>::new());
+}
+
+#[test]
+fn new_environment_starts_the_booted_slot_and_only_a_whole_other_one() {
+    for (booted, whole) in [(SlotName::A, true), (SlotName::B, false)] {
+        let device = device();
+        device.put("sb1.env", b"");
+        device.put("sb2.env", &[0; 2000]);
+        let control = device.control();
+        let Repaired::Copies(copies) = control.rebuild(booted, whole).unwrap() else {
+            panic!("nothing was written");
+        };
+        assert_eq!(copies, [device.path("sb1.env"), device.path("sb2.env")]);
+        assert_eq!(device.lints(), Vec::<String>::new());
+        let view = control.observe().unwrap();
+        let other = match whole {
+            true => SlotBoot::Ready { left: 3 },
+            false => SlotBoot::Bad,
+        };
+        assert_eq!(view.primary, Some(booted));
+        assert_eq!(view.slot(booted), SlotBoot::Ready { left: 3 });
+        assert_eq!(view.slot(booted.other()), other, "{whole}");
+        assert_eq!(control.rebuild(booted, whole).unwrap(), Repaired::Nothing);
+    }
+}
+
+#[test]
+fn new_environment_is_not_made_in_place_of_a_sound_or_absent_one() {
+    let sound = device();
+    sound.put("sb1.env", b"");
+    let before = sound.everything();
+    assert_eq!(
+        sound.control().rebuild(SlotName::A, true).unwrap(),
+        Repaired::Nothing
+    );
+    assert_eq!(sound.everything(), before);
+
+    let absent = device();
+    for name in ["sb1.env", "sb2.env"] {
+        std::fs::remove_file(absent.path(name)).unwrap();
+    }
+    absent.control().rebuild(SlotName::A, true).unwrap_err();
+    assert_eq!(absent.everything(), []);
 }
 
 #[test]

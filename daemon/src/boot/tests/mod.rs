@@ -31,6 +31,8 @@ enum Fate {
 #[derive(Debug)]
 struct World {
     writes: Vec<(PathBuf, u64, usize)>,
+    /// Writes of what is there already: they make it durable, and no cut can be seen in them.
+    settled: usize,
     synced: Vec<PathBuf>,
     fate: Fate,
     read_only: bool,
@@ -66,6 +68,10 @@ impl EnvFiles for Recorder {
 
     fn write(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
+        if RealFiles.read(path, offset, bytes.len())? == bytes {
+            world.settled += 1;
+            return Ok(());
+        }
         world.writes.push((path.into(), offset, bytes.len()));
         match world.fate {
             Fate::Good => write_unsynced(path, offset, bytes),
@@ -130,6 +136,7 @@ impl Device {
         };
         let world = World {
             writes: Vec::new(),
+            settled: 0,
             synced: Vec::new(),
             fate: Fate::Good,
             read_only: false,
@@ -167,15 +174,13 @@ impl Device {
     /// Writes since the last time this was asked.
     fn writes(&self) -> Vec<(PathBuf, u64, usize)> {
         let mut world = self.recorder.0.lock().unwrap();
-        let (writes, synced) = (
+        let (writes, settled, synced) = (
             std::mem::take(&mut world.writes),
+            std::mem::take(&mut world.settled),
             std::mem::take(&mut world.synced),
         );
         if !matches!(world.fate, Fate::Torn(_)) {
-            // With two copies the one that counts is settled before the other is written over.
-            let settled = usize::from(self.settings.contract != ContractKind::RaucGrub);
-            // Where nothing had to be written, what is there is settled.
-            assert!(synced.len() <= (writes.len() * (1 + settled)).max(1));
+            assert_eq!(synced.len(), writes.len() + settled);
             let mut synced = synced.iter();
             for (path, ..) in &writes {
                 assert!(
