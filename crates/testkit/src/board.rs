@@ -1,12 +1,12 @@
 //! The device as it leaves the factory, and what its loader sees.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, Contract, ContractKind, SlotVariables};
-use switchback_boot_env::{grub, grub_pair, uboot};
+use switchback_boot_env::{Vars, grub, grub_pair, uboot};
 use switchback_types::SlotName;
 use switchbackd::settings::{
     BootSettings, DeviceSettings, HealthSettings, RepositorySettings, RestartSettings, Settings,
@@ -16,7 +16,7 @@ use switchbackd::settings::{
 use crate::bootloader::{self, Act, Loader, Run, SlotState};
 use crate::machine::{Machine, Place, Truth};
 use crate::planted::Mistake;
-use crate::ports::{FW_ENV_CONFIG, UBOOT_COPY};
+use crate::ports::{FW_ENV_CONFIG, OTHER, UBOOT_COPY};
 use crate::repository::{IMAGE, Image, Repository, SLOT};
 use crate::scenario::{EnvironmentDamage, Scenario};
 use crate::storage::{Disk, Names, SECTOR};
@@ -65,32 +65,19 @@ impl Bench {
     /// The defaults of the environment cannot be written.
     pub fn factory(&self) -> Result<Machine, String> {
         let contract = Contract::new(kind(self.scenario.loader), self.bootnames()?);
-        let vars = contract.defaults(self.scenario.tries);
-        let refuse = |error: &dyn std::fmt::Display| error.to_string();
+        let mut vars = contract.defaults(self.scenario.tries);
+        let faults = &self.scenario.faults;
         let mut environment = BTreeMap::new();
-        match self.scenario.loader {
-            Loader::SwitchbackGrub => {
-                let blocks = grub_pair::new_pair(&vars).map_err(|error| refuse(&error))?;
-                for (path, block) in grubenv(Loader::SwitchbackGrub).into_iter().zip(blocks) {
-                    environment.insert(path, Disk::new(block.to_vec()));
-                }
+        if faults.other_environment {
+            vars.set(contact(self.scenario.loader), "elsewhere");
+            for (path, disk) in self.environment(&vars)? {
+                environment.insert(other(&path), disk);
             }
-            Loader::RaucGrub => {
-                let block = grub::encode(&vars).map_err(|error| refuse(&error))?;
-                environment.insert("/boot/grubenv".into(), Disk::new(block.to_vec()));
-            }
-            Loader::RaucUboot | Loader::Bootcount => {
-                let mut both = Vec::new();
-                for flags in [1, 0] {
-                    let copy = uboot::encode_redundant(&vars, flags, UBOOT_COPY);
-                    both.extend(copy.map_err(|error| refuse(&error))?);
-                }
-                environment.insert("/dev/env".into(), Disk::new(both));
-            }
+            vars.set(contact(self.scenario.loader), "factory");
         }
+        environment.extend(self.environment(&vars)?);
         let mut slot_a = self.image(1)?.bytes.to_vec();
         slot_a.resize(SLOT, 0);
-        let faults = &self.scenario.faults;
         damage(&mut environment, faults.damage);
         let slot_b = match faults.small_slot {
             true => IMAGE - SECTOR,
@@ -108,6 +95,42 @@ impl Bench {
                 ..Truth::default()
             },
         })
+    }
+
+    /// The files or devices with these variables.
+    fn environment(&self, vars: &Vars) -> Result<Vec<(PathBuf, Disk)>, String> {
+        let refuse = |error: &dyn std::fmt::Display| error.to_string();
+        let paths = self.environment_paths();
+        let contents = match self.scenario.loader {
+            Loader::SwitchbackGrub => grub_pair::new_pair(vars)
+                .map_err(|error| refuse(&error))?
+                .map(|block| block.to_vec())
+                .into(),
+            Loader::RaucGrub => {
+                let block = grub::encode(vars).map_err(|error| refuse(&error))?;
+                vec![block.to_vec()]
+            }
+            Loader::RaucUboot | Loader::Bootcount => {
+                let mut both = Vec::new();
+                for flags in [1, 0] {
+                    let copy = uboot::encode_redundant(vars, flags, UBOOT_COPY);
+                    both.extend(copy.map_err(|error| refuse(&error))?);
+                }
+                vec![both]
+            }
+        };
+        Ok(paths
+            .into_iter()
+            .zip(contents.into_iter().map(Disk::new))
+            .collect())
+    }
+
+    /// Where the loader has its environment.
+    fn environment_paths(&self) -> Vec<PathBuf> {
+        match self.scenario.loader {
+            Loader::RaucUboot | Loader::Bootcount => vec!["/dev/env".into()],
+            loader => grubenv(loader),
+        }
     }
 
     fn image(&self, version: u8) -> Result<&Image, String> {
@@ -131,9 +154,9 @@ impl Bench {
     /// The copies of the environment, as the loader reads them.
     #[must_use]
     pub fn copies(&self, machine: &Machine) -> Vec<Vec<u8>> {
-        machine
-            .environment
-            .values()
+        self.environment_paths()
+            .iter()
+            .filter_map(|path| machine.environment.get(path))
             .flat_map(|disk| {
                 let live = disk.live();
                 let size = match self.scenario.loader {
@@ -147,18 +170,13 @@ impl Bench {
 
     /// Where a copy of the environment is.
     #[must_use]
-    pub fn place_of(&self, machine: &Machine, copy: usize) -> (PathBuf, usize) {
+    pub fn place_of(&self, copy: usize) -> (PathBuf, usize) {
+        let mut paths = self.environment_paths();
         match self.scenario.loader {
-            Loader::RaucUboot | Loader::Bootcount => ("/dev/env".into(), copy * UBOOT_COPY),
-            Loader::SwitchbackGrub | Loader::RaucGrub => (
-                machine
-                    .environment
-                    .keys()
-                    .nth(copy)
-                    .cloned()
-                    .unwrap_or_default(),
-                0,
-            ),
+            Loader::RaucUboot | Loader::Bootcount => (paths.swap_remove(0), copy * UBOOT_COPY),
+            Loader::SwitchbackGrub | Loader::RaucGrub => {
+                (paths.into_iter().nth(copy).unwrap_or_default(), 0)
+            }
         }
     }
 
@@ -179,7 +197,7 @@ impl Bench {
         let run = bootloader::run(self.scenario.loader, &self.copies(machine), slots);
         for act in &run.acts {
             if let Act::Save { copy, bytes } = act {
-                let (path, offset) = self.place_of(machine, *copy);
+                let (path, offset) = self.place_of(*copy);
                 if let Some(disk) = machine.environment.get_mut(&path) {
                     disk.write(offset, bytes);
                     disk.sync();
@@ -192,10 +210,16 @@ impl Bench {
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         let bad = |error: &dyn std::fmt::Display| error.to_string();
         let name = "kiosk";
+        let faults = &self.scenario.faults;
+        let compatible = match faults.other_hardware {
+            true => "another-board",
+            false => "board",
+        };
+        let grubenv = grubenv(self.scenario.loader);
         Ok(Settings {
             device: DeviceSettings {
                 product: name.parse().map_err(|error| bad(&error))?,
-                compatible: "board".parse().map_err(|error| bad(&error))?,
+                compatible: compatible.parse().map_err(|error| bad(&error))?,
                 channel: "stable".parse().map_err(|error| bad(&error))?,
             },
             repository: RepositorySettings {
@@ -214,7 +238,10 @@ impl Bench {
                 contract: kind(self.scenario.loader),
                 bootnames: self.bootnames()?,
                 slot_variables: SlotVariables::default(),
-                grubenv: grubenv(self.scenario.loader),
+                grubenv: match faults.other_environment {
+                    true => grubenv.iter().map(|path| other(path)).collect(),
+                    false => grubenv,
+                },
                 fw_env_config: FW_ENV_CONFIG.into(),
                 tries: self.scenario.tries,
             },
@@ -249,6 +276,20 @@ fn grubenv(loader: Loader) -> Vec<PathBuf> {
         Loader::RaucGrub => vec!["/boot/grubenv".into()],
         Loader::RaucUboot | Loader::Bootcount => Vec::new(),
     }
+}
+
+/// The variable that the loader hands to the kernel.
+const fn contact(loader: Loader) -> &'static str {
+    match loader {
+        Loader::SwitchbackGrub => "id",
+        Loader::RaucGrub | Loader::RaucUboot | Loader::Bootcount => "switchback_id",
+    }
+}
+
+/// The path of an environment that the loader does not read.
+fn other(path: &Path) -> PathBuf {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    Path::new(OTHER).join(path)
 }
 
 /// Makes garbage of the copy that counts in a new environment, or of all.

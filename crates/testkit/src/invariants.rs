@@ -11,7 +11,7 @@ use switchbackd::boot::BootControl;
 use switchbackd::journal::{Journal, RecordFiles};
 
 use crate::board::Bench;
-use crate::bootloader;
+use crate::bootloader::{self, Loader};
 use crate::machine::{Cut, Machine, of};
 use crate::repository::EPOCH_ONE;
 use crate::scenario::Behaviour;
@@ -43,6 +43,8 @@ pub enum Law {
     DaemonLives,
     /// The journal and the loader mean the same slot.
     JournalMeansWhatRuns,
+    /// While one daemon runs, a second one does nothing.
+    OneDaemonActs,
     /// The device comes to rest, in the version that it should.
     Settles,
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Law {
             Self::RecordsStayWhole => "records stay whole",
             Self::DaemonLives => "the daemon lives",
             Self::JournalMeansWhatRuns => "the journal means what runs",
+            Self::OneDaemonActs => "one daemon acts at a time",
             Self::Settles => "the device settles where it should",
         })
     }
@@ -231,6 +234,8 @@ fn is_marked_good(bench: &Bench, machine: &Machine, slot: SlotName) -> Result<bo
         .and_then(|boot| boot.observe())
         .map_err(|error| unreadable(error.to_string()))?;
     Ok(match view.slot(slot) {
+        // U-Boot's own count is either on or off.
+        SlotBoot::Ready { .. } if bench.scenario.loader == Loader::Bootcount => false,
         SlotBoot::Ready { left } => left >= bench.tries(),
         SlotBoot::Uncounted => true,
         SlotBoot::Exhausted | SlotBoot::Bad | SlotBoot::Missing => false,
@@ -270,6 +275,10 @@ pub fn settled(
         let detail = format!("the loader would not start slot {booted} again");
         return Err(Law::JournalMeansWhatRuns.broken(detail));
     }
+    if !waits && !is_marked_good(bench, machine, booted)? {
+        let detail = format!("the loader was not told that slot {booted} is good");
+        return Err(Law::JournalMeansWhatRuns.broken(detail));
+    }
     let other = state.slot(booted.other());
     if bench.scenario.verifies
         && of(machine.truth.rotten, booted.other())
@@ -294,12 +303,10 @@ pub fn settled(
 fn told(bench: &Bench, machine: &Machine, state: &State, running: u8) -> Result<(), Violation> {
     let law = Law::OutcomesTold;
     let told = |action: &str| machine.truth.told.iter().find(|told| told.action == action);
-    let under_way = state
-        .phase
-        .attempt()
-        .map(|attempt| attempt.action.to_string());
+    let attempts = state.phase.attempt().into_iter().chain(&state.interrupted);
+    let under_way: Vec<_> = attempts.map(|attempt| attempt.action.to_string()).collect();
     for action in &machine.truth.begun {
-        if told(action).is_none() && under_way.as_ref() != Some(action) {
+        if told(action).is_none() && !under_way.contains(action) {
             return Err(law.broken(format!("the outcome of {action} was never told")));
         }
     }
@@ -347,7 +354,10 @@ fn right_reason(bench: &Bench, outcome: &Outcome, version: &str) -> Result<(), V
         | (Behaviour::Unhealthy, RollbackReason::Unhealthy { .. } | RollbackReason::Requested) => {
             true
         }
-        (Behaviour::DiesEarly, RollbackReason::TriesExhausted { daemon_ran, .. }) => !daemon_ran,
+        (
+            Behaviour::DiesEarly | Behaviour::HangsEarly,
+            RollbackReason::TriesExhausted { daemon_ran, .. },
+        ) => !daemon_ran,
         (
             Behaviour::HangsAtStart | Behaviour::RestartsAtStart | Behaviour::HangsLate,
             RollbackReason::TriesExhausted { daemon_ran, .. },

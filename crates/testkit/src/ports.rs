@@ -17,7 +17,7 @@ use switchbackd::slot::{Access, BlockDevice, Devices};
 use crate::device::FAULTY_POLLS;
 use crate::invariants::Law;
 use crate::machine::{Operation, Place, Told, of_mut};
-use crate::scenario::{Clock, IoFault};
+use crate::scenario::{Clock, Faults, IoFault};
 use crate::storage::Chance;
 use crate::world::{HealthRun, World, slot_path};
 
@@ -32,7 +32,25 @@ fn not_found() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
 }
 
+/// A lock that ends with the process that holds it.
+#[derive(Debug)]
+struct Lock(World);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.0.live().locked = false;
+    }
+}
+
 impl RecordFiles for World {
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn fmt::Debug + Send>> {
+        let held = std::mem::replace(&mut self.live().locked, true);
+        match held {
+            true => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+            false => Ok(Box::new(Lock(self.clone()))),
+        }
+    }
+
     fn make_directory(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -206,8 +224,20 @@ impl BlockDevice for SlotDevice {
 /// Where `fw_env.config` is said to be.
 pub const FW_ENV_CONFIG: &str = "/etc/fw_env.config";
 /// Bytes of one copy of U-Boot's environment.
-pub const UBOOT_COPY: usize = 0x1000;
-const FW_ENV: &str = "/dev/env 0x0 0x1000\n/dev/env 0x1000 0x1000\n";
+pub const UBOOT_COPY: usize = 0x2000;
+/// Below it are environments that the loader does not read.
+pub const OTHER: &str = "/other";
+
+/// The content of `fw_env.config`.
+fn fw_env_config(faults: &Faults) -> String {
+    let below = match faults.other_environment {
+        true => OTHER,
+        false => "",
+    };
+    format!(
+        "{below}/dev/env 0x0 {UBOOT_COPY:#x}\n{below}/dev/env {UBOOT_COPY:#x} {UBOOT_COPY:#x}\n"
+    )
+}
 
 impl EnvFiles for World {
     fn lock(&self, _: Locks<'_>) -> Result<Box<dyn fmt::Debug>, BootError> {
@@ -223,12 +253,12 @@ impl EnvFiles for World {
             .position(|known| known == path);
         let (index, length) = match (place, live.machine.environment.get(path)) {
             (Some(index), Some(disk)) => (index, disk.size()),
-            _ if path == Path::new(FW_ENV_CONFIG) => (99, FW_ENV.len()),
+            _ if path == Path::new(FW_ENV_CONFIG) => (99, fw_env_config(&live.faults).len()),
             _ => return Err(not_found()),
         };
         let length = u64::try_from(length).unwrap_or(0);
         Ok(FileFacts {
-            kind: match path.starts_with("/dev") {
+            kind: match path.ends_with("dev/env") {
                 true => FileKind::BlockDevice,
                 false => FileKind::Regular,
             },
@@ -241,7 +271,7 @@ impl EnvFiles for World {
 
     fn read(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         if path == Path::new(FW_ENV_CONFIG) {
-            return Ok(FW_ENV.into());
+            return Ok(fw_env_config(&self.live().faults).into_bytes());
         }
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let live = self.live();

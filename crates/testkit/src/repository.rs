@@ -231,7 +231,7 @@ pub enum ServerFault {
     Corrupt,
     /// A pack ends in the middle.
     Truncated,
-    /// Signed metadata says what nobody signed.
+    /// Metadata says what no key that the device knows has signed.
     Lying,
 }
 

@@ -68,6 +68,8 @@ pub struct Live {
     pub snapshots: Option<Vec<Snapshot>>,
     /// The first thing that must not be.
     pub violation: Option<Violation>,
+    /// Whether a daemon has the records to itself.
+    pub(crate) locked: bool,
     pub(crate) faults: Faults,
 }
 
@@ -128,6 +130,7 @@ impl World {
             restart: false,
             snapshots: None,
             violation: None,
+            locked: false,
             faults,
         })))
     }

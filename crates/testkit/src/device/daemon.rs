@@ -12,7 +12,7 @@ use switchbackd::boot::BootControl;
 use switchbackd::cancel::Cancel;
 use switchbackd::driver::{Command, Driver, DriverError, JobEnd, JobId, Message, Parts};
 use switchbackd::health::{self, Pace, Reached};
-use switchbackd::journal::Journal;
+use switchbackd::journal::{Journal, RecordError};
 use switchbackd::report;
 use switchbackd::slot::{Layout, Located};
 use switchbackd::trust::Trust;
@@ -69,6 +69,12 @@ impl Boot<'_> {
             Ok(opened) => opened,
             Err(error) => return self.died(&error),
         };
+        // Somebody starts a second one by hand: it must not get as far as acting.
+        let second = Journal::open(&ports.files, state_directory);
+        if !matches!(second, Err(RecordError::Locked { .. })) {
+            let detail = "a second daemon opened the journal beside the first".to_owned();
+            return Err(Law::OneDaemonActs.broken(detail));
+        }
         let root = self.bench.repository.root_file();
         let (trust, trust_warning) = match Trust::open(&ports.files, state_directory, root) {
             Ok(opened) => opened,
@@ -161,11 +167,7 @@ impl Boot<'_> {
         if let Some(violation) = self.world.live().violation.take() {
             return Err(violation.into());
         }
-        // A download that a cut interrupts is begun again, as another action; from the arm on an
-        // action has an outcome.
-        if let Phase::OnTrial { attempt, .. } | Phase::Reporting { attempt, .. } =
-            &daemon.driver.state().phase
-        {
+        if let Some(attempt) = daemon.driver.state().phase.attempt() {
             let action = attempt.action.to_string();
             self.world.live().machine.truth.begun.insert(action);
         }

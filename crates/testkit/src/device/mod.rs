@@ -93,7 +93,7 @@ impl Bench {
         );
         for act in &run.acts {
             if let Act::Save { copy, bytes } = act {
-                let (path, offset) = self.place_of(&machine, *copy);
+                let (path, offset) = self.place_of(*copy);
                 world.write_environment(&path, offset, bytes);
                 if matches!(self.scenario.loader, Loader::RaucUboot | Loader::Bootcount) {
                     // U-Boot's writes go through the cache; those of GRUB on UEFI need not.
@@ -115,7 +115,10 @@ impl Bench {
             live.session.start = Some(start.clone());
             live.session.version = version;
         }
-        if self.scenario.behaviour(version) == Behaviour::DiesEarly {
+        if matches!(
+            self.scenario.behaviour(version),
+            Behaviour::DiesEarly | Behaviour::HangsEarly
+        ) {
             return Ok((Ended::Restarts, None));
         }
         self.serve(world, &start)

@@ -27,8 +27,9 @@ impl Server {
             let truth = &self.world.live().machine.truth;
             (truth.published, truth.polls)
         };
-        let fault = match polls <= FAULTY_POLLS {
-            true => self.bench.scenario.faults.server,
+        let faults = &self.bench.scenario.faults;
+        let fault = match faults.server_stays || polls <= FAULTY_POLLS {
+            true => faults.server,
             false => ServerFault::None,
         };
         self.bench.repository.server(published, fault)

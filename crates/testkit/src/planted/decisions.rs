@@ -53,6 +53,16 @@ pub(super) fn with(mistake: Mistake) -> Decide {
         },
         Mistake::TrialForgotten => trial_forgotten,
         Mistake::AlwaysGivesBack => always_gives_back,
+        Mistake::CommitNotTold => |state, event, facts| {
+            without(outcome_before_act(state, event, facts), |effect| {
+                matches!(effect, Effect::MarkGood(_))
+            })
+        },
+        Mistake::InterruptedForgotten => |state, event, facts| {
+            let mut step = step(state, event, facts);
+            step.next.interrupted = None;
+            step
+        },
         _ => step,
     }
 }

@@ -75,6 +75,9 @@ mistakes! {
     ReasonLost = "why a trial was lost is not made durable",
     TrialForgotten = "a trial that the bootloader ended is forgotten",
     AlwaysGivesBack = "a trial gets its try back without end",
+    NotLocked = "a second daemon is not kept out",
+    CommitNotTold = "committed is noted, and the bootloader is never told",
+    InterruptedForgotten = "an update that a restart cut short goes on as another action",
 }
 
 /// What the daemon is given to decide with and to act on.

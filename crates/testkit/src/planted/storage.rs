@@ -102,6 +102,13 @@ impl Saboteur {
 }
 
 impl RecordFiles for Saboteur {
+    fn lock(&self, directory: &Path) -> io::Result<Box<dyn fmt::Debug + Send>> {
+        match self.mistake {
+            Mistake::NotLocked => Ok(Box::new(())),
+            _ => RecordFiles::lock(&self.world, directory),
+        }
+    }
+
     fn make_directory(&self, directory: &Path) -> io::Result<()> {
         self.world.make_directory(directory)
     }
@@ -239,7 +246,7 @@ impl BlockDevice for Device {
 
 impl EnvFiles for Saboteur {
     fn lock(&self, locks: Locks<'_>) -> Result<Box<dyn fmt::Debug>, BootError> {
-        self.world.lock(locks)
+        EnvFiles::lock(&self.world, locks)
     }
 
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {

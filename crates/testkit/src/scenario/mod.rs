@@ -15,8 +15,10 @@ pub enum Behaviour {
     Good,
     /// It starts, and its health checks fail.
     Unhealthy,
-    /// It resets before the daemon runs: a panic, or a hang that the watchdog ends.
+    /// It panics before the daemon runs.
     DiesEarly,
+    /// It hangs before the daemon runs, until the watchdog resets the device.
+    HangsEarly,
     /// It hangs as soon as the daemon has started, before health is looked at.
     HangsAtStart,
     /// It restarts the system in an orderly way as soon as the daemon has started.
@@ -117,8 +119,14 @@ pub enum EnvironmentDamage {
 /// What goes wrong beside the power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Faults {
-    /// The server's, at first; it heals after some polls.
+    /// The server's, at first.
     pub server: ServerFault,
+    /// Whether the server stays like that; else it heals after some polls.
+    pub server_stays: bool,
+    /// Whether the releases are made for other hardware than the device's.
+    pub other_hardware: bool,
+    /// Whether the daemon is configured with another, sound environment than the loader reads.
+    pub other_environment: bool,
     /// The slots'.
     pub slot: Option<IoFault>,
     /// The records': no room, no disk.
@@ -161,6 +169,34 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// A good version 2 is offered to a device with version 1, and nothing goes wrong.
+    #[must_use]
+    pub fn plain(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            loader: Loader::SwitchbackGrub,
+            tries: 1,
+            behaviour: [Behaviour::Good; 2],
+            faults: Faults::default(),
+            deeds: Vec::new(),
+            published: Stage::Two,
+            automatic: true,
+            verifies: false,
+            ends_in: 2,
+        }
+    }
+
+    /// The same on another board, which its name says.
+    #[must_use]
+    pub fn on(self, loader: Loader, tries: u8) -> Self {
+        Self {
+            name: format!("{} ({loader:?}, {tries} tries)", self.name),
+            loader,
+            tries,
+            ..self
+        }
+    }
+
     /// How a version behaves.
     #[must_use]
     pub fn behaviour(&self, version: u8) -> Behaviour {

@@ -39,31 +39,25 @@ pub fn scenarios(loader: Loader, tries: u8) -> Vec<Scenario> {
     if loader != Loader::RaucGrub {
         // RAUC's script for GRUB starts nothing from a damaged environment: boot/grub/README.md.
         all.extend(environments());
+        all.push(Scenario {
+            faults: Faults {
+                other_environment: true,
+                ..Faults::default()
+            },
+            ends_in: 1,
+            ..plain("loader reads another environment")
+        });
         // And it leaves a good slot after a single cut, for the other one, rotten or not.
         all.extend(rot());
     }
     all.extend(people());
-    for scenario in &mut all {
-        scenario.name = format!("{} ({loader:?}, {tries} tries)", scenario.name);
-        scenario.loader = loader;
-        scenario.tries = tries;
-    }
-    all
+    all.into_iter()
+        .map(|scenario| scenario.on(loader, tries))
+        .collect()
 }
 
 fn plain(name: &str) -> Scenario {
-    Scenario {
-        name: name.into(),
-        loader: Loader::SwitchbackGrub,
-        tries: 1,
-        behaviour: [Behaviour::Good; 2],
-        faults: Faults::default(),
-        deeds: Vec::new(),
-        published: Stage::Two,
-        automatic: true,
-        verifies: false,
-        ends_in: 2,
-    }
+    Scenario::plain(name)
 }
 
 const fn when(phase: PhaseKind, running: u8) -> When {
@@ -85,6 +79,7 @@ fn images() -> Vec<Scenario> {
         plain("good"),
         bad("unhealthy", Behaviour::Unhealthy),
         bad("dies early", Behaviour::DiesEarly),
+        bad("hangs early", Behaviour::HangsEarly),
         bad("hangs at the daemon's start", Behaviour::HangsAtStart),
         bad("restarts in order for ever", Behaviour::RestartsAtStart),
         bad("hangs during health", Behaviour::HangsLate),
@@ -105,6 +100,15 @@ fn servers() -> Vec<Scenario> {
         faulty("truncated download, then good", ServerFault::Truncated),
         faulty("server gone, then back", ServerFault::Gone),
         faulty("server with unsigned lies, then good", ServerFault::Lying),
+        Scenario {
+            faults: Faults {
+                server: ServerFault::Corrupt,
+                server_stays: true,
+                ..Faults::default()
+            },
+            ends_in: 1,
+            ..plain("corrupt download for ever")
+        },
         Scenario {
             faults: Faults {
                 tell: 2,
@@ -158,6 +162,14 @@ fn releases() -> Vec<Scenario> {
             deeds: vec![(idle(2), Deed::Publish(Stage::BackToOne))],
             ends_in: 1,
             ..plain("publisher takes the release back")
+        },
+        Scenario {
+            faults: Faults {
+                other_hardware: true,
+                ..Faults::default()
+            },
+            ends_in: 1,
+            ..plain("release for other hardware")
         },
         Scenario {
             deeds: vec![
@@ -230,6 +242,8 @@ fn storage() -> Vec<Scenario> {
             "environment cannot be written once",
             IoFault::Write(once(2)),
         ),
+        environment("environment cannot be synced once", IoFault::Sync(once(2))),
+        environment("mark good cannot be synced", IoFault::Sync(once(3))),
     ]
 }
 
@@ -283,12 +297,9 @@ fn environments() -> Vec<Scenario> {
             "one copy of the environment is garbage",
             EnvironmentDamage::One,
         ),
-        Scenario {
-            // The loader starts the slot of its defaults; the daemon says that it cannot read the
-            // environment, and changes nothing: what it reads may not be what the loader reads.
-            ends_in: 1,
-            ..damaged("the whole environment is garbage", EnvironmentDamage::All)
-        },
+        // The loader starts the slot of its defaults and says so; U-Boot writes a new environment
+        // itself, for GRUB the daemon does.
+        damaged("the whole environment is garbage", EnvironmentDamage::All),
     ]
 }
 
