@@ -52,7 +52,7 @@ pub fn run_all(
         let chosen = scenarios_for(*contract).into_iter();
         waiting.extend(
             chosen
-                .filter(|s| s.name.contains(part))
+                .filter(|s| s.story.name.contains(part))
                 .map(|scenario| (rig, scenario)),
         );
     }

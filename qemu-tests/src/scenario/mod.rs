@@ -1,29 +1,20 @@
-//! Scenarios as data: what is offered to a device, what befalls it, and how it must end.
+//! Scenarios as data: what befalls a device, and how it must end.
 //!
-//! The same data is meant for two worlds: real bootloaders in QEMU, run here, and the simulator.
+//! A story is the same data for two worlds: the simulator, and real bootloaders in QEMU, run here.
+//! Only the moment of a cut is told in other words: the simulator cuts after each numbered step,
+//! here a disk or a line on the console says when.
 
 mod list;
 pub mod matrix;
 mod run;
 
-pub use list::{scenarios, scenarios_for};
+#[cfg(test)]
+mod tests;
+
+pub use list::scenarios_for;
 pub use run::{Bed, run};
 
-use crate::https::Fault;
-use crate::rootfs::Variant;
-
-/// What the repository offers as version 2.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Offer {
-    /// An image that behaves like this.
-    Image(Variant),
-    /// A good image, over a server with this fault.
-    Faulty(Fault),
-    /// A good image in a repository signed with other keys.
-    OtherKeys,
-    /// A good image made for other hardware.
-    OtherHardware,
-}
+use switchback_testkit::scenario::Scenario as Story;
 
 /// When the power goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,18 +54,12 @@ pub enum End {
 }
 
 /// One scenario.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Its name.
-    pub name: &'static str,
-    /// What is offered.
-    pub offer: Offer,
+    /// What befalls the device beside that.
+    pub story: Story,
     /// When the power goes, if it does.
     pub cut: Option<Cut>,
-    /// Whether the server is gone before, and comes back.
-    pub server_gone_first: bool,
-    /// Whether the daemon is configured with another environment than the bootloader reads.
-    pub other_environment: bool,
     /// How it must end.
     pub end: End,
 }

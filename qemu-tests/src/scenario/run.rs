@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::{Cut, End, Offer, Scenario};
+use switchback_testkit::repository::ServerFault;
+use switchback_testkit::scenario::{Behaviour, Scenario as Story};
+
+use super::{Cut, End, Scenario};
 use crate::bench::{Bench, https};
 use crate::board::Board;
 use crate::error::{Error, Result};
@@ -57,12 +60,12 @@ impl Bed<'_> {
 #[must_use]
 pub fn run(bed: &Bed<'_>, scenario: &Scenario) -> Entry {
     let started = Instant::now();
-    let work = bed.work.join(scenario.name.replace([' ', ','], "-"));
+    let work = bed.work.join(scenario.story.name.replace([' ', ','], "-"));
     let _ = std::fs::remove_dir_all(&work);
     let mut figures = Map::new();
     let result = play(bed, scenario, &work, &mut figures);
     figures.insert("seconds".into(), Value::from(started.elapsed().as_secs()));
-    let name = format!("{}: {}", bed.board.name(), scenario.name);
+    let name = format!("{}: {}", bed.board.name(), scenario.story.name);
     let (observed, ok) = match result {
         Ok(observed) => {
             // Logs of a scenario that went well are of no use; a failed one keeps its disk.
@@ -87,29 +90,27 @@ fn play(
     figures: &mut Map<String, Value>,
 ) -> Result<String> {
     let one = bed.image("1", Variant::Good)?;
-    let variant = match &scenario.offer {
-        Offer::Image(variant) => *variant,
-        Offer::Faulty(_) | Offer::OtherKeys | Offer::OtherHardware => Variant::Good,
-    };
-    let two = bed.image("2", variant)?;
+    let story = &scenario.story;
+    let two = bed.image("2", variant(story)?)?;
     let settings = DeviceSettings::default();
     let mut bench = Bench::set_up(bed.board, bed.product, &one, "1", SLOT, &settings, work)?;
-    if scenario.other_environment {
+    if story.faults.other_environment {
         factory::put_other_environment(&bench.disk, bed.contract)?;
     }
-    if scenario.server_gone_first {
+    let gone_first = story.faults.server == ServerFault::Gone;
+    if gone_first {
         bench.server.set_fault(Fault::Unreachable).map_err(https)?;
     }
     bench.switch_on()?;
     bench.wait(&format!("{} slot=A version=1", tiny::UP), BOOT)?;
-    if scenario.server_gone_first {
+    if gone_first {
         bench.wait("no update: https://", WORK)?;
         bench.repository.publish(&two, "2")?;
         bench.server.clear_faults().map_err(https)?;
     } else {
         bench.wait("version 1 runs already", WORK)?;
         bench.server.reset_stats();
-        offer(bed, scenario, &mut bench, &two, work)?;
+        offer(bed, story, &mut bench, &two, work)?;
     }
     if let Some(cut) = scenario.cut {
         let lost = cut_power(&mut bench, cut)?;
@@ -126,27 +127,51 @@ fn play(
     Ok(observed)
 }
 
+/// The image of version 2.
+fn variant(story: &Story) -> Result<Variant> {
+    match story.behaviour(2) {
+        Behaviour::Good => Ok(Variant::Good),
+        Behaviour::Unhealthy => Ok(Variant::UnhealthyApp),
+        Behaviour::DiesEarly => Ok(Variant::PanicInit),
+        Behaviour::HangsEarly => Ok(Variant::HangInit),
+        other => Err(Error::Server {
+            why: format!("there is no guest that is {other:?}"),
+        }),
+    }
+}
+
 fn offer(
     bed: &Bed<'_>,
-    scenario: &Scenario,
+    story: &Story,
     bench: &mut Bench<'_>,
     two: &Image,
     work: &Path,
 ) -> Result<()> {
-    match &scenario.offer {
-        Offer::Image(_) => bench.repository.publish(two, "2"),
-        Offer::Faulty(fault) => {
-            bench.server.set_fault(fault.clone()).map_err(https)?;
-            bench.repository.publish(two, "2")
-        }
-        Offer::OtherHardware => bench.repository.publish_for(two, "2", "another-board"),
-        Offer::OtherKeys => {
+    let path_contains = "content/".to_owned();
+    let fault = match story.faults.server {
+        ServerFault::Lying => {
             let other = Repository::create_named(bed.product, work, "foreign")?;
             // As many publications as the real one, so that no version number goes backwards.
             other.publish(&bed.image("1", Variant::Good)?, "1")?;
             other.publish(two, "2")?;
-            bench.server.serve(&other.directory).map_err(https)
+            return bench.server.serve(&other.directory).map_err(https);
         }
+        ServerFault::None | ServerFault::Gone => None,
+        ServerFault::Corrupt => Some(Fault::Corrupt {
+            path_contains,
+            offset: 1000,
+        }),
+        ServerFault::Truncated => Some(Fault::Truncate {
+            path_contains,
+            after_bytes: 500_000,
+        }),
+    };
+    if let Some(fault) = fault {
+        bench.server.set_fault(fault).map_err(https)?;
+    }
+    match story.faults.other_hardware {
+        true => bench.repository.publish_for(two, "2", "another-board"),
+        false => bench.repository.publish(two, "2"),
     }
 }
 
