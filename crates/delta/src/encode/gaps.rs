@@ -1,5 +1,7 @@
 //! Short matches near their neighbours, and the bytes between matches that nearly match.
 
+use core::ops::Range;
+
 use super::index::Index;
 use super::scan::{Match, Scanner, on, push};
 
@@ -10,13 +12,65 @@ const LONGEST: usize = 4 << 20;
 /// How far around the neighbours' ends the search goes at least, and at most.
 const AROUND: (usize, usize) = (4096, 65_536);
 
+/// Neighbourhoods that fit are indexed in tiles of this size, two at a time, so that an index
+/// serves the next gaps too.
+const TILE: usize = 64 << 10;
+/// So many indices are kept: matches jump to and fro between a few places.
+const KEPT: usize = 24;
+
+/// Indices of parts of the old image, the one used last at the end.
+#[derive(Debug, Default)]
+pub(super) struct Neighbourhoods {
+    kept: Vec<(Range<usize>, Index)>,
+    /// One for a larger range; it takes too much memory to keep many.
+    large: Option<(Range<usize>, Index)>,
+}
+
+impl Neighbourhoods {
+    /// An index for the range, unless it costs more than `budget` bytes to make.
+    fn get(
+        &mut self,
+        old: &[u8],
+        (from, to): (usize, usize),
+        budget: &mut usize,
+    ) -> Option<(&Index, usize)> {
+        let tile = from / TILE * TILE;
+        let wanted = tile..to.max(tile + 2 * TILE).min(old.len());
+        if wanted.len() > 4 * TILE {
+            let mut large = self.large.take().unwrap_or_else(|| (0..0, Index::empty()));
+            if large.0 != wanted {
+                *budget = budget.checked_sub(wanted.len())?;
+                large.1.local(old, wanted.start, wanted.end);
+                large.0 = wanted;
+            }
+            let (range, index) = self.large.insert(large);
+            return Some((index, range.end));
+        }
+        let known = self.kept.iter().position(|(range, _)| *range == wanted);
+        let entry = if let Some(known) = known {
+            self.kept.remove(known)
+        } else {
+            *budget = budget.checked_sub(wanted.len())?;
+            let mut index = if self.kept.len() < KEPT {
+                Index::empty()
+            } else {
+                self.kept.remove(0).1
+            };
+            index.local(old, wanted.start, wanted.end);
+            (wanted, index)
+        };
+        self.kept.push(entry);
+        self.kept.last().map(|(range, index)| (index, range.end))
+    }
+}
+
 /// Searches the gaps of `matches` in the old bytes around their neighbours; stops when `budget`
 /// bytes were indexed.
 pub(super) fn fill(
     old: &[u8],
     new: &[u8],
     matches: &[Match],
-    index: &mut Index,
+    places: &mut Neighbourhoods,
     mut budget: usize,
 ) -> Vec<Match> {
     let mut out = Vec::with_capacity(matches.len() * 2);
@@ -25,11 +79,10 @@ pub(super) fn fill(
         if let Some(before) = before {
             let (start, end) = (before.end(), this.new);
             let around = neighbourhood(before, this, old.len());
-            if let Some((from, to)) = around.filter(|_| end - start >= SHORTEST)
-                && to - from <= budget
+            if let Some((index, to)) = around
+                .filter(|_| end - start >= SHORTEST)
+                .and_then(|around| places.get(old, around, &mut budget))
             {
-                budget -= to - from;
-                index.local(old, from, to);
                 let mut scanner = Scanner {
                     old: &old[..to],
                     new,

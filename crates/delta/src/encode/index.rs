@@ -92,7 +92,7 @@ impl Index {
 
     /// Indexes every place of `old[start..end]`, in the memory of the index before.
     pub(super) fn local(&mut self, old: &[u8], start: usize, end: usize) {
-        self.bits = bits_for(end - start);
+        self.bits = bits_for(2 * (end - start));
         self.stride = 1;
         self.window = 12;
         self.start = start;

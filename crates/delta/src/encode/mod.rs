@@ -31,6 +31,7 @@ use crate::model::surprise::Surprise;
 use crate::space::write_spaces;
 
 pub use frame::Tally;
+use gaps::Neighbourhoods;
 use index::Index;
 use plan::Planned;
 use scan::{Match, Scanner};
@@ -141,7 +142,7 @@ const PART: usize = 8 << 20;
 /// So many bytes are compared with care for each part; then the search gets coarse.
 const COMPARED: usize = 1 << 30;
 /// So many old bytes are indexed for the gaps of each part; then gaps stay as they are.
-const INDEXED: usize = 64 << 20;
+const INDEXED: usize = 1024 << 20;
 /// Literals shrink to a quarter at best, as a rule.
 const LITERAL_RATIO: u64 = 4;
 /// zstd's level for literals.
@@ -239,7 +240,7 @@ fn match_images(
     })?;
     drop(index);
     dbg_stats("scan", &parts.concat(), new.len());
-    let parts = each(work, Task::Match, count, Index::empty, |local, part| {
+    let parts = each(work, Task::Match, count, Neighbourhoods::default, |local, part| {
         // The gap between two parts belongs to the second.
         let last = part.checked_sub(1).and_then(|before| parts[before].last());
         let mut own: Vec<Match> = last.into_iter().copied().collect();
