@@ -34,7 +34,14 @@ pub enum Job {
         running: Option<ImageIdentity>,
     },
     /// Write a release into the inactive slot.
-    Install(Box<TrustedRelease>),
+    Install {
+        /// The release.
+        release: Box<TrustedRelease>,
+        /// What runs, as far as is known.
+        running: Option<ImageIdentity>,
+        /// Whether the slot is known to hold parts of the image.
+        begun: bool,
+    },
     /// Read the inactive slot back.
     Verify(Attempt),
     /// Hash a slot of unknown content.
@@ -137,7 +144,14 @@ impl Worker {
     pub fn work(&mut self, job: Job) {
         let report = match job {
             Job::Poll { running } => Some(self.poll(running.as_ref())),
-            Job::Install(release) => Some(Report::SlotDone(self.install(&release))),
+            Job::Install {
+                release,
+                running,
+                begun,
+            } => {
+                let done = self.install(&release, running.as_ref(), begun);
+                Some(Report::SlotDone(done))
+            }
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
             Job::Identify(slot) => self.identify(slot),
             Job::Check { image, cancel } => Some(self.check(&image, &cancel)),
@@ -193,15 +207,23 @@ impl Worker {
         }
     }
 
-    fn install(&self, release: &TrustedRelease) -> Result<Installed, InstallFailure> {
+    fn install(
+        &self,
+        release: &TrustedRelease,
+        running: Option<&ImageIdentity>,
+        begun: bool,
+    ) -> Result<Installed, InstallFailure> {
         let mut progress = self.progress();
         Installer {
             source: &*self.source,
             cancel: &self.cancel,
             progress: &mut progress,
             pause: &mut |time| self.host.pause(time),
+            layout: &self.layout,
+            running,
+            begun,
         }
-        .run(release, &self.layout.inactive())
+        .run(release)
     }
 
     fn verify(&self, attempt: &Attempt) -> Result<Installed, InstallFailure> {

@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-delta",
             "switchback-tuf",
             "switchback-manifest",
             "switchback-update-core",

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::BootView;
 use switchback_manifest::TrustedRelease;
-use switchback_types::Timestamp;
+use switchback_types::{Digest, Timestamp};
 use switchback_update_core::{
     BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, Step,
 };
@@ -165,6 +165,8 @@ pub struct Driver {
     /// What the repository offered last, for the effect that writes it.
     offered: Option<Box<TrustedRelease>>,
     decision: Option<Decision>,
+    /// The image that the inactive slot holds parts of.
+    begun: Option<Digest>,
     now: Timestamp,
     progress: Option<InstallProgress>,
     last_error: String,
@@ -203,6 +205,8 @@ impl Driver {
         };
         let contact = Contact::find(&parts, &state, boot_view.as_ref());
         let (view, receiver) = watch::channel(Arc::new(View::default()));
+        let interrupted = state.interrupted.as_ref();
+        let begun = interrupted.map(|attempt| attempt.image.sha256);
         let driver = Self {
             state,
             boot_view,
@@ -212,6 +216,7 @@ impl Driver {
             ordinary_health: Err("the health of this boot is not known yet".into()),
             offered: None,
             decision: None,
+            begun,
             now: parts.host.now(),
             progress: None,
             last_error,
