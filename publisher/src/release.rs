@@ -162,6 +162,7 @@ fn cut(
             kernel_id: request.kernel_id,
         },
         full: stored.full,
+        deltas: Vec::new(),
         notes: draft.notes,
     };
     let path = release.path();
