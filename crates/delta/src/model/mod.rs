@@ -1,0 +1,5 @@
+//! How well each byte of a changed stretch was to be expected.
+
+mod arm;
+pub(crate) mod guess;
+pub(crate) mod surprise;
