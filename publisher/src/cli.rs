@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
+use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
 
 const EXIT_CODES: &str = "\
@@ -190,6 +191,43 @@ pub struct PublishArgs {
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SEGMENT_SIZE,
           value_parser = parse_segment_size)]
     pub segment_size: u32,
+    /// Which deltas lead to the release.
+    #[command(flatten)]
+    pub deltas: DeltaArgs,
+}
+
+/// Which deltas `publish` cuts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Deltas")]
+pub struct DeltaArgs {
+    /// Cut deltas from so many older releases that share hardware with this one, the newest
+    /// first; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u8).range(..=64))]
+    pub deltas: u8,
+    /// Cut a delta from this version in any case; may be given several times.
+    #[arg(long, value_name = "VERSION")]
+    pub delta_from: Vec<Version>,
+    /// A file that says how many devices run which version, the most used are served first:
+    /// {"versions": {"1.2.3": 120}}.
+    #[arg(long, value_name = "FILE")]
+    pub field: Option<PathBuf>,
+    /// Leave out deltas that take more memory than this to cut: both images and 360 MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub delta_memory: u32,
+}
+
+impl DeltaArgs {
+    /// As one value.
+    #[must_use]
+    pub fn request(&self) -> DeltaRequest {
+        DeltaRequest {
+            last: self.deltas.into(),
+            from: self.delta_from.clone(),
+            field: self.field.clone(),
+            memory: u64::from(self.delta_memory) << 20,
+        }
+    }
 }
 
 /// The verbs of `channel`.

@@ -15,6 +15,7 @@ use switchback_types::Digest;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
+use crate::deltas::{Progress, Watch};
 use crate::error::{RepoError, io};
 use crate::store::Store;
 
@@ -70,7 +71,7 @@ pub fn store_image(
     store: &Store,
     path: &Path,
     packing: Packing,
-    progress: &dyn Fn(u64),
+    progress: &Watch<'_>,
 ) -> Result<StoredImage, RepoError> {
     let file = File::open(path).map_err(io("open", path))?;
     let size = image_size(&file, path)?;
@@ -84,7 +85,9 @@ pub fn store_image(
         digests.push(frame.digest);
         // A frame is at most a little longer than a segment, which has 32 bits.
         lengths.push(u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX));
-        progress(digests.len() as u64 * u64::from(packing.segment_size));
+        progress(Progress::Packed(
+            digests.len() as u64 * u64::from(packing.segment_size),
+        ));
         Ok(())
     })?;
     if image.size != size {
@@ -233,7 +236,7 @@ fn compress_segment(
 }
 
 /// Stores bytes under their digest.
-fn put_blob(store: &Store, bytes: &[u8]) -> Result<BlobRef, RepoError> {
+pub(crate) fn put_blob(store: &Store, bytes: &[u8]) -> Result<BlobRef, RepoError> {
     let blob = BlobRef {
         sha256: Digest::from_bytes(Sha256::digest(bytes).into()),
         length: bytes.len() as u64,

@@ -13,17 +13,21 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod advice;
 pub mod channel;
 pub mod cli;
 pub mod content;
+pub mod deltas;
 mod edit;
 mod error;
+mod filesystem;
 mod format;
 pub mod init;
 pub mod inspect;
 mod keys;
 mod metadata;
 mod output;
+mod progress;
 pub mod refresh;
 pub mod release;
 mod repository;
@@ -32,6 +36,7 @@ mod run;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 pub use edit::Workplace;
 pub use error::{ExitKind, RepoError};

@@ -115,10 +115,18 @@ fn write_published(published: &Published, out: &mut dyn Write) -> io::Result<()>
             "  It was published already: the release was left as it is."
         )?;
     }
-    match &published.channel {
-        Some(channel) => writeln!(out, "  Channel {channel} names it."),
-        None => Ok(()),
+    for report in &published.deltas {
+        if let Some(reason) = report.fate.why_not() {
+            writeln!(out, "  No delta from {}: {reason}.", report.from)?;
+        }
     }
+    if let Some(channel) = &published.channel {
+        writeln!(out, "  Channel {channel} names it.")?;
+    }
+    for warning in &published.warnings {
+        writeln!(out, "  warning: {}", plain(warning))?;
+    }
+    Ok(())
 }
 
 fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
@@ -154,6 +162,15 @@ fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
         ByteCount(release.full.blob.length),
         percent(release.full.blob.length, image.size)
     )?;
+    for delta in &release.deltas {
+        writeln!(
+            out,
+            "  delta      {} ({:.1} %), from image {}",
+            ByteCount(delta.blob.length),
+            percent(delta.blob.length, release.full.blob.length),
+            delta.from.short()
+        )?;
+    }
     for line in release.notes.iter().flat_map(|notes| notes.lines()) {
         writeln!(out, "  | {}", plain(line))?;
     }

@@ -102,18 +102,10 @@ impl Repository {
     /// [`RepoError::NoSuchRelease`], otherwise as [`releases`](Self::releases).
     pub fn release(&self, product: &ProductName, version: &Version) -> Result<Release, RepoError> {
         let releases = self.releases(product)?;
-        let known: Vec<_> = releases
-            .iter()
-            .map(|release| release.version.clone())
-            .collect();
-        releases
-            .into_iter()
-            .find(|release| release.version == *version)
-            .ok_or_else(|| RepoError::NoSuchRelease {
-                product: product.clone(),
-                version: version.clone(),
-                known: list(&known),
-            })
+        let found = releases.iter().find(|release| release.version == *version);
+        found
+            .cloned()
+            .ok_or_else(|| RepoError::no_such_release(product, version.clone(), &releases))
     }
 
     /// All channels of a product, by name.
@@ -245,7 +237,8 @@ fn product_of(pattern: &str) -> Option<ProductName> {
     product.parse().ok()
 }
 
-fn list<T: ToString>(names: &[T]) -> String {
+/// Names for people: `none`, or one after another.
+pub(crate) fn list<T: ToString>(names: &[T]) -> String {
     if names.is_empty() {
         return "none".into();
     }

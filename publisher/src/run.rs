@@ -1,11 +1,10 @@
 //! Carries out what the command line says.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use switchback_types::Timestamp;
 
 use crate::channel::{self, ChannelRequest};
@@ -19,6 +18,7 @@ use crate::error::{RepoError, io};
 use crate::init::init;
 use crate::inspect::{Depth, inspect, inspect_file};
 use crate::output::Answer;
+use crate::progress::Bars;
 use crate::refresh::refresh;
 use crate::release::{PublishRequest, publish};
 use crate::repository::Repository;
@@ -103,29 +103,14 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
             segment_size: args.segment_size,
             level: args.level,
         },
+        deltas: args.deltas.request(),
     };
-    let bar = progress_bar(&args.image, silent);
-    let published = publish(&workplace(&args.place, now), &request, &|done| {
-        bar.set_position(done);
+    let bars = Bars::new(&args.image, silent);
+    let published = publish(&workplace(&args.place, now), &request, &|progress| {
+        bars.show(&progress);
     });
-    bar.finish_and_clear();
+    bars.clear();
     Ok(Answer::Published(Box::new(published?)))
-}
-
-/// A bar on a terminal, nothing anywhere else.
-fn progress_bar(image: &Path, silent: bool) -> ProgressBar {
-    let length = fs::metadata(image).map_or(0, |metadata| metadata.len());
-    let target = if silent || !std::io::stderr().is_terminal() {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    let template = "{spinner} compressing {wide_bar} {bytes}/{total_bytes} {eta}";
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 fn run_channel_set(args: &ChannelSetArgs, now: Timestamp) -> Result<Answer, RepoError> {

@@ -39,6 +39,7 @@ mod container;
 mod decoder;
 mod encode;
 mod error;
+mod explain;
 mod frame;
 pub mod limits;
 mod map;
@@ -54,6 +55,7 @@ pub use container::{HEADER_LEN, Header, Images};
 pub use decoder::{Decoder, Segment};
 pub use encode::{Options, Outcome, Progress, Tally, Task, encode};
 pub use error::{DeltaError, SourceError};
+pub use explain::{Cost, FrameParts, Parts, explain};
 pub use source::Source;
 
 /// Whether the bytes are the segment that the signed list has at its place.

@@ -119,6 +119,7 @@ fn publish(image: &[u8]) -> (Memory, Release) {
             blob: memory.add(frames.concat()),
             frames: memory.add(FrameTable::encode(&lengths)),
         },
+        deltas: Vec::new(),
         notes: None,
     };
     (memory, release)

@@ -1,0 +1,69 @@
+//! The hint file: how many devices run which version.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::Deserialize;
+use switchback_types::Version;
+
+use crate::error::{RepoError, io};
+
+/// Longest hint file in bytes: some ten thousand versions.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// How many devices run which version. Fields that this program does not know are passed over:
+/// whoever writes the file may say more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Field {
+    versions: BTreeMap<String, u64>,
+}
+
+impl Field {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`RepoError::Field`] when it is not such a file, [`RepoError::Io`].
+    pub(crate) fn read(path: &Path) -> Result<Self, RepoError> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+            .map_err(io("read", path))?;
+        Self::parse(&bytes).map_err(|source| RepoError::Field {
+            path: path.into(),
+            source,
+        })
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// How many devices run a version.
+    pub(crate) fn devices(&self, version: &Version) -> u64 {
+        self.versions.get(version.as_str()).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_server_writes_and_refuses_the_rest() {
+        let field = br#"{"versions": {"1.2.3": 120, "a version no more": 4}, "at": "today"}"#;
+        let field = Field::parse(field).unwrap();
+        assert_eq!(field.devices(&"1.2.3".parse().unwrap()), 120);
+        assert_eq!(field.devices(&"1.2.4".parse().unwrap()), 0);
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            br#"{"versions": {"1": -1}}"#,
+            br#"{"versions": {"1": "many"}}"#,
+        ] {
+            assert!(Field::parse(bad).is_err());
+        }
+    }
+}
