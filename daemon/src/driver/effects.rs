@@ -57,6 +57,7 @@ impl Driver {
                         release,
                         running,
                         begun,
+                        bundled: self.bundled,
                     })
                 }
                 _ => {

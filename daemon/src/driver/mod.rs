@@ -26,6 +26,7 @@ pub use self::jobs::{JobEnd, JobId, JobKind};
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
+use crate::fetch::BundlePlace;
 use crate::health::{HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
@@ -67,6 +68,15 @@ pub enum Command {
     Install {
         /// Ends when the slot is armed, or nothing was to be done.
         job: JobId,
+        /// Whether an image that failed here is tried once more.
+        retry: bool,
+    },
+    /// Install what a bundle brings.
+    InstallBundle {
+        /// Ends when the slot is armed, or nothing was to be done.
+        job: JobId,
+        /// The bundle.
+        place: BundlePlace,
         /// Whether an image that failed here is tried once more.
         retry: bool,
     },
@@ -165,6 +175,8 @@ pub struct Driver {
     /// What the repository offered last, for the effect that writes it.
     offered: Option<Box<TrustedRelease>>,
     decision: Option<Decision>,
+    /// Whether that came in a bundle.
+    bundled: bool,
     /// The image that the inactive slot holds parts of.
     begun: Option<Digest>,
     now: Timestamp,
@@ -216,6 +228,7 @@ impl Driver {
             ordinary_health: Err("the health of this boot is not known yet".into()),
             offered: None,
             decision: None,
+            bundled: false,
             begun,
             now: parts.host.now(),
             progress: None,

@@ -50,31 +50,8 @@ impl HttpSource {
     /// # Errors
     /// The certificate file is not usable.
     pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(certificates(&settings.ca_file)?)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
-            .max_redirects(4)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(settings.stall_timeout))
-            .timeout_per_read(Some(settings.stall_timeout))
-            .timeout_per_write(Some(settings.stall_timeout))
-            // One worker, one server: one connection, and it is closed between polls.
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(Duration::from_secs(15))
-            .input_buffer_size(32 * 1024)
-            .output_buffer_size(8 * 1024)
-            .build()
-            .new_agent();
         Ok(Self {
-            agent,
+            agent: agent(settings, true)?,
             base: settings.url.clone(),
         })
     }
@@ -152,6 +129,51 @@ impl Source for HttpSource {
     fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }
+}
+
+/// A client with this device's certificates and patience.
+fn agent(settings: &RepositorySettings, only_https: bool) -> Result<Agent, HttpSetupError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = TlsConfig::builder()
+        .root_certs(certificates(&settings.ca_file)?)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let agent = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(only_https)
+        .http_status_as_error(false)
+        .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
+        .max_redirects(4)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(settings.stall_timeout))
+        .timeout_per_read(Some(settings.stall_timeout))
+        .timeout_per_write(Some(settings.stall_timeout))
+        // One worker, one server: one connection, and it is closed between polls.
+        .max_idle_connections(1)
+        .max_idle_connections_per_host(1)
+        .max_idle_age(Duration::from_secs(15))
+        .input_buffer_size(32 * 1024)
+        .output_buffer_size(8 * 1024)
+        .build()
+        .new_agent();
+    Ok(agent)
+}
+
+/// The file at any address, as a stream, for a bundle.
+///
+/// # Errors
+/// The certificates cannot be used, or there is no such file.
+pub fn open_url(
+    settings: &RepositorySettings,
+    url: &str,
+) -> Result<Box<dyn Read + Send>, FetchError> {
+    let agent = agent(settings, false).map_err(|error| transport(url, &error))?;
+    let source = HttpSource {
+        agent,
+        base: String::new(),
+    };
+    let response = source.get(url, 0)?;
+    Ok(Box::new(response.into_body().into_reader()))
 }
 
 fn certificates(path: &Path) -> Result<RootCerts, HttpSetupError> {

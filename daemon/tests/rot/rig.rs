@@ -335,6 +335,8 @@ impl Device {
         let worker = Worker {
             source: Box::new(source),
             trust,
+            repository: settings.repository.clone(),
+            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: Reached::default(),
