@@ -98,7 +98,7 @@ pub fn store_image(
         });
     }
     sink.flush().map_err(io("write the pack for", path))?;
-    let blob = sink.finish();
+    let (_, blob) = sink.finish();
     if !is_stored(store, &blob)? {
         store.keep(pack, &blob.path())?;
     }
@@ -261,18 +261,18 @@ fn is_stored(store: &Store, blob: &BlobRef) -> Result<bool, RepoError> {
 pub(crate) fn digest_file(path: &Path) -> io::Result<BlobRef> {
     let mut sink = DigestingWriter::new(io::sink());
     io::copy(&mut File::open(path)?, &mut sink)?;
-    Ok(sink.finish())
+    Ok(sink.finish().1)
 }
 
 /// Passes bytes on and remembers their digest.
-struct DigestingWriter<W> {
+pub(crate) struct DigestingWriter<W> {
     inner: W,
     hasher: Sha256,
     length: u64,
 }
 
 impl<W: Write> DigestingWriter<W> {
-    fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self {
             inner,
             hasher: Sha256::new(),
@@ -280,11 +280,13 @@ impl<W: Write> DigestingWriter<W> {
         }
     }
 
-    fn finish(self) -> BlobRef {
-        BlobRef {
+    /// What was written to, and what was written.
+    pub(crate) fn finish(self) -> (W, BlobRef) {
+        let blob = BlobRef {
             sha256: Digest::from_bytes(self.hasher.finalize().into()),
             length: self.length,
-        }
+        };
+        (self.inner, blob)
     }
 }
 

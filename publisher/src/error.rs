@@ -421,6 +421,19 @@ impl RepoError {
         }
     }
 
+    /// The release has no delta from the version; `releases` are all of its product.
+    pub(crate) fn not_in_release(release: &Release, from: &Version, releases: &[Release]) -> Self {
+        let sources = releases
+            .iter()
+            .filter(|base| release.delta_from(&base.image.sha256).is_some());
+        let known: Vec<_> = sources.map(|base| &base.version).collect();
+        Self::NotInRelease {
+            version: release.version.clone(),
+            from: from.clone(),
+            known: list(&known),
+        }
+    }
+
     /// The exit code that belongs to this error.
     #[must_use]
     pub fn exit_kind(&self) -> ExitKind {

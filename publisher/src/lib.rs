@@ -14,14 +14,17 @@
 #![deny(missing_docs)]
 
 mod advice;
+pub mod bundle;
 pub mod channel;
 pub mod cli;
 pub mod content;
 pub mod deltas;
 mod edit;
 mod error;
+pub mod explain;
 mod filesystem;
 mod format;
+pub mod gc;
 pub mod init;
 pub mod inspect;
 mod keys;

@@ -7,14 +7,17 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use switchback_types::Timestamp;
 
+use crate::bundle::{BundleRequest, bundle};
 use crate::channel::{self, ChannelRequest};
 use crate::cli::{
-    ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place, PublishArgs,
-    Verb,
+    BundleArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place,
+    PublishArgs, Verb,
 };
 use crate::content::Packing;
 use crate::edit::Workplace;
 use crate::error::{RepoError, io};
+use crate::explain::{ExplainRequest, explain_release};
+use crate::gc::{GcRequest, gc};
 use crate::init::init;
 use crate::inspect::{Depth, inspect, inspect_file};
 use crate::output::Answer;
@@ -50,6 +53,14 @@ fn answer(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<Option<Answe
         Verb::Refresh(args) => {
             Answer::Refreshed(refresh(&workplace(&args.place, now), &args.roles)?)
         }
+        Verb::Gc(args) => {
+            let request = GcRequest {
+                keep: args.keep,
+                dry_run: args.dry_run,
+            };
+            Answer::Collected(gc(&workplace(&args.place, now), &request)?)
+        }
+        Verb::Bundle(args) => run_bundle(args, now)?,
         Verb::Inspect(args) => run_inspect(args, now)?,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -152,6 +163,19 @@ fn run_channel_show(args: &ChannelShowArgs) -> Result<Answer, RepoError> {
     Ok(Answer::Channels(channels))
 }
 
+fn run_bundle(args: &BundleArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    let root = trusted_root(&args.source.repo, args.source.root.as_deref())?;
+    let repository = Repository::open(&args.source.repo, &root)?;
+    let request = BundleRequest {
+        product: args.product.clone(),
+        version: args.release_version.clone(),
+        from: args.from.clone(),
+        full: args.full,
+        output: args.output.clone(),
+    };
+    Ok(Answer::Bundled(bundle(&repository, &request, now)?))
+}
+
 fn run_inspect(args: &InspectArgs, now: Timestamp) -> Result<Answer, RepoError> {
     if let Some(file) = &args.file {
         return Ok(Answer::File(inspect_file(file)?));
@@ -163,6 +187,15 @@ fn run_inspect(args: &InspectArgs, now: Timestamp) -> Result<Answer, RepoError> 
         Depth::Lengths
     };
     let root = trusted_root(repo, args.root.as_deref())?;
+    if let Some(version) = &args.release_version {
+        let request = ExplainRequest {
+            product: args.product.clone(),
+            version: version.clone(),
+            from: args.from.clone(),
+        };
+        let repository = Repository::open(repo, &root)?;
+        return Ok(Answer::Explained(explain_release(&repository, &request)?));
+    }
     Ok(Answer::Repository(Box::new(inspect(
         repo, &root, now, depth,
     )?)))
