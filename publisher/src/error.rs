@@ -187,7 +187,7 @@ pub enum RepoError {
         source: ManifestError,
     },
     /// A file is none of the kinds that `inspect` shows.
-    #[error("{} is neither a release, nor a channel, nor repository metadata", path.display())]
+    #[error("{} is neither a release, nor a channel, nor a delta, nor repository metadata", path.display())]
     UnknownFile {
         /// The file.
         path: PathBuf,

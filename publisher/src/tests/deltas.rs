@@ -35,8 +35,9 @@ pub(super) fn apply(world: &World, release: &Release, delta: &Delta, mut old: &[
     let mut made = Vec::new();
     while !decoder.is_done() {
         while let Some(needed) = decoder.needs() {
-            let range = needed.start as usize..needed.end as usize;
-            decoder.feed(needed.start, &blob[range]).unwrap();
+            let from = usize::try_from(needed.start).unwrap();
+            let taken = decoder.feed(needed.start, &blob[from..]).unwrap();
+            assert_eq!(taken as u64, needed.end - needed.start);
         }
         while let Some(segment) = decoder.segment(&mut old).unwrap() {
             assert!(matches(segment.bytes, list.get(segment.index).unwrap()));
@@ -49,8 +50,8 @@ pub(super) fn apply(world: &World, release: &Release, delta: &Delta, mut old: &[
 /// An image that differs from that of the number before in a few places.
 pub(super) fn image(number: u64) -> Vec<u8> {
     let mut image = noise(9, 400_000);
-    for step in 1..=number {
-        let at = 20_000 * step as usize;
+    for (place, step) in (1..).zip(1..=number) {
+        let at: usize = 20_000 * place;
         image.splice(at..at + 50, noise(100 + step, 150));
     }
     image
