@@ -2,6 +2,7 @@
 
 mod bundle;
 mod http;
+mod rate;
 
 use std::fs::File;
 use std::io::Read;
