@@ -84,6 +84,8 @@ impl<'de> Deserialize<'de> for DeltaFormat {
 pub struct Delta {
     /// SHA-256 of the image that it leads from.
     pub from: Digest,
+    /// Length of that image in bytes: a slot from the factory is known by its first so many bytes.
+    pub from_size: u64,
     /// How the blob is written.
     pub format: DeltaFormat,
     /// The delta, at least one byte.

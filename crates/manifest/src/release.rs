@@ -286,6 +286,10 @@ impl Release {
                 let expected = format!("one delta from it in format {} is allowed", delta.format);
                 return refuse("deltas.from", delta.from, expected);
             }
+            if !(1..=MAX_IMAGE_BYTES).contains(&delta.from_size) {
+                let expected = format!("between 1 and {MAX_IMAGE_BYTES} bytes are allowed");
+                return refuse("deltas.from_size", delta.from_size, expected);
+            }
             if !(1..=MAX_IMAGE_BYTES).contains(&delta.blob.length) {
                 let expected = format!("between 1 and {MAX_IMAGE_BYTES} bytes are allowed");
                 return refuse("deltas.blob.length", delta.blob.length, expected);

@@ -194,7 +194,7 @@ fn refuses_releases_out_of_range_and_says_why() {
 #[test]
 fn refuses_deltas_that_contradict_each_other_and_says_why() {
     let delta = |from: &str, format: &str, length: u64| {
-        json!({ "from": from, "format": format,
+        json!({ "from": from, "from_size": 4096, "format": format,
                 "blob": { "sha256": "ab".repeat(32), "length": length } })
     };
     let (one, other) = ("01".repeat(32), "02".repeat(32));

@@ -254,6 +254,7 @@ fn cut_one(
             let stored = put_blob(store, &blob)?;
             cuts.deltas.push(Delta {
                 from: base.release.image.sha256,
+                from_size: base.release.image.size,
                 format: DeltaFormat::sbd1(),
                 blob: stored,
             });
