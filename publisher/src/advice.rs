@@ -15,7 +15,7 @@ pub(crate) fn on(old: &[u8], new: &[u8], cost: u64) -> Vec<String> {
     let mut found = Vec::new();
     if let (Some(before), Some(after)) = (Superblock::read(old), Superblock::read(new)) {
         ext4(&before, &after, &mut found);
-        found.extend(scattered(old, new, cost));
+        let _ = files(old, new, cost, &mut found);
     }
     let squashfs = squashfs::Superblock::read;
     if let (Some(before), Some(after)) = (squashfs(old), squashfs(new)) {
@@ -64,25 +64,30 @@ fn ext4(before: &Superblock, after: &Superblock, found: &mut Vec<String>) {
     }
 }
 
-/// Whether the delta is larger than what changed in files explains.
-fn scattered(old: &[u8], new: &[u8], cost: u64) -> Option<String> {
-    if cost <= ODD_ABOVE {
-        return None;
-    }
+/// What the files say: many that only got other times, or a delta that is larger than what
+/// changed in them explains.
+fn files(old: &[u8], new: &[u8], cost: u64, found: &mut Vec<String>) -> Option<()> {
     let before = Tree::read(old)?;
     let after = Tree::read(new)?;
     let differ = before.differences(old, &after, new)?;
-    (cost > differ.bytes.saturating_add(ODD_ABOVE)).then(|| {
-        format!(
+    if differ.retimed > differ.files / 10 {
+        found.push(format!(
+            "{} of {} files have the same content, but other times (accessed, changed or \
+             modified); set them all to the time of the build before it fills the file system, \
+             and the changed times afterwards with `debugfs -w` and `set_inode_field … ctime`",
+            differ.retimed, differ.files
+        ));
+    } else if cost > differ.bytes.saturating_add(ODD_ABOVE) {
+        found.push(format!(
             "only {} of {} files differ, with {} together, but the delta has about {}: blocks or \
-             inodes moved; fill the file system from a tree in a fixed order with fixed times \
-             (`mke2fs -d` with a tar file made by `tar --sort=name --mtime=…`)",
+             inodes moved; fill both file systems in the same order, with the same options",
             differ.changed,
             differ.files,
             ByteCount(differ.bytes),
             ByteCount(cost)
-        )
-    })
+        ));
+    }
+    Some(())
 }
 
 fn on_squashfs(

@@ -1,7 +1,12 @@
 //! Encodes a pair of images and applies the delta, and prints what it took.
 //!
 //!     cargo run --release -p switchback-delta --example measure -- OLD NEW [KEEP]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "a tool for people")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a tool for people"
+)]
 #![allow(clippy::cast_possible_truncation, reason = "64-bit hosts")]
 
 use std::time::Instant;
@@ -50,7 +55,10 @@ fn apply(old: &str, new: &str, blob: &str) {
         }
     }
     let seconds = start.elapsed().as_secs_f32();
-    println!("apply {seconds:.1} s, peak {} KiB with 1 MiB to compare", peak_kib());
+    println!(
+        "apply {seconds:.1} s, peak {} KiB with 1 MiB to compare",
+        peak_kib()
+    );
 }
 
 fn main() {
@@ -69,7 +77,11 @@ fn main() {
     let outcome = encode(&old, &new, &options, &|progress| {
         let mut last = last.lock().unwrap();
         if *last != Some(progress.task) {
-            eprintln!("{:6.1} s {:?}", start.elapsed().as_secs_f32(), progress.task);
+            eprintln!(
+                "{:6.1} s {:?}",
+                start.elapsed().as_secs_f32(),
+                progress.task
+            );
             *last = Some(progress.task);
         }
         true
@@ -77,14 +89,24 @@ fn main() {
     .unwrap();
     let seconds = start.elapsed().as_secs_f32();
     match outcome {
-        Outcome::Delta { blob, tally, maps, frames } => {
-            println!("delta {} bytes: {frames} frames, maps {maps}, {tally:?}", blob.len());
+        Outcome::Delta {
+            blob,
+            tally,
+            maps,
+            frames,
+        } => {
+            println!(
+                "delta {} bytes: {frames} frames, maps {maps}, {tally:?}",
+                blob.len()
+            );
             println!("encode {seconds:.1} s, peak {} KiB", peak_kib());
             let keep = arguments.get(3).map_or("/tmp/measure.sbd", |s| s);
             std::fs::write(keep, blob).unwrap();
             let own = std::env::current_exe().unwrap();
             let (old, new) = (&arguments[1], &arguments[2]);
-            let status = std::process::Command::new(own).args(["--apply", old, new, keep]).status();
+            let status = std::process::Command::new(own)
+                .args(["--apply", old, new, keep])
+                .status();
             assert!(status.unwrap().success());
         }
         Outcome::NotWorthIt { estimate } => println!("not worth it: about {estimate}"),

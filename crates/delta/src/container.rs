@@ -87,7 +87,23 @@ impl Header {
                 range: 0..HEADER_LEN as u64,
             });
         }
-        let [_, _, _, _, _, _, _, _, v0, v1, f0, f1, segment_log, block_log, ..] = *bytes;
+        let [
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            v0,
+            v1,
+            f0,
+            f1,
+            segment_log,
+            block_log,
+            ..,
+        ] = *bytes;
         let (version, flags) = (u16::from_le_bytes([v0, v1]), u16::from_le_bytes([f0, f1]));
         if version != VERSION || flags != 0 {
             return Err(DeltaError::Unsupported {
@@ -112,7 +128,11 @@ impl Header {
         let longest = header.images.old_len.max(header.images.new_len);
         limit("bytes of an image", longest, MAX_IMAGE)?;
         limit("groups", header.groups.into(), MAX_GROUPS as u64)?;
-        limit("bytes of the frame table", header.table_len.into(), MAX_TABLE as u64)?;
+        limit(
+            "bytes of the frame table",
+            header.table_len.into(),
+            MAX_TABLE as u64,
+        )?;
         if !(MIN_SEGMENT_LOG..=MAX_SEGMENT_LOG).contains(&segment_log) {
             return Err(DeltaError::Damaged("the size of its segments"));
         }
@@ -202,6 +222,9 @@ impl Table {
             let crc = cursor.fixed()?;
             let map = blob..blob + map_len;
             blob = map.end;
+            if count == 0 {
+                return Err(DeltaError::Damaged("a group without frames"));
+            }
             let group_start = made;
             let mut frames = Vec::new();
             for _ in 0..count {

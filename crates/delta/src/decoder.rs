@@ -50,9 +50,20 @@ pub struct Decoder {
 enum Stage {
     Header,
     Table,
-    Map { group: usize, frame: usize },
-    Frame { group: usize, frame: usize },
-    Making { group: usize, frame: usize, open: Box<Frame>, end: u64 },
+    Map {
+        group: usize,
+        frame: usize,
+    },
+    Frame {
+        group: usize,
+        frame: usize,
+    },
+    Making {
+        group: usize,
+        frame: usize,
+        open: Box<Frame>,
+        end: u64,
+    },
     Done,
 }
 
@@ -280,7 +291,13 @@ impl Decoder {
             return Ok(None);
         };
         loop {
-            let Stage::Making { group, frame, open, end } = &mut self.stage else {
+            let Stage::Making {
+                group,
+                frame,
+                open,
+                end,
+            } = &mut self.stage
+            else {
                 return Ok(None);
             };
             let (group, frame, end) = (*group, *frame, *end);

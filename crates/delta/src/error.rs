@@ -10,7 +10,9 @@ pub enum DeltaError {
     #[error("not a delta: it begins with other bytes")]
     NotADelta,
     /// The blob needs a newer program.
-    #[error("the delta is of version {version} with flags {flags:#x}, this program reads version {supported} with flags 0")]
+    #[error(
+        "the delta is of version {version} with flags {flags:#x}, this program reads version {supported} with flags 0"
+    )]
     Unsupported {
         /// The version that the blob says.
         version: u16,
@@ -41,7 +43,9 @@ pub enum DeltaError {
     #[error("the delta is damaged: {0}")]
     Damaged(&'static str),
     /// The delta was made from, or for, another image.
-    #[error("the delta is from {old_len} to {new_len} bytes, not from {wanted_old_len} to {wanted_new_len}")]
+    #[error(
+        "the delta is from {old_len} to {new_len} bytes, not from {wanted_old_len} to {wanted_new_len}"
+    )]
     OtherImage {
         /// Length of the old image that the blob says, in bytes.
         old_len: u64,

@@ -1,8 +1,10 @@
 //! A frame: a few segments of the new image, made from old bytes and what is sent.
 //!
 //! ```text
-//! literals      plain length, compressed length, one zstd frame; only a 0 when there are none
-//! coded bits    for each gap between runs: literal bytes, zero bytes, …
+//! literals      how many bytes, compressed length, one zstd frame; only a 0 when there are none,
+//!               or when they are among the coded bits
+//! coded bits    whether literals are among them
+//!               for each gap between runs: literal bytes, zero bytes, …
 //!               for each run: changed bytes with what they became, equal bytes, …
 //! ```
 
@@ -11,9 +13,10 @@ use core::ops::Range;
 use crate::coding::bits::{BitReader, Bits};
 use crate::coding::numbers::Numbers;
 use crate::error::DeltaError;
-use crate::limits::{MAX_LITERALS, MAX_READ};
+use crate::limits::{BESIDE, MAX_LITERALS, MAX_READ};
 use crate::map::{AddressMap, Run};
 use crate::model::guess::{Geography, MARGIN};
+use crate::model::literal::Literals;
 use crate::model::surprise::Surprise;
 use crate::source::Source;
 use crate::space::Space;
@@ -101,6 +104,58 @@ pub(crate) fn areas(runs: &[Run], makes: &Range<u64>) -> Areas {
     }
 }
 
+/// The old bytes beside a gap: those that follow the run before it, and those that precede the
+/// run after it. They often say what a gap has nearly.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    start: u64,
+    end: u64,
+}
+
+impl Beside {
+    /// Looks around the gap `area`. `read` gives old bytes.
+    pub(crate) fn look<E>(
+        &mut self,
+        area: &Area,
+        runs: &[Run],
+        old_len: u64,
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let next = runs.partition_point(|run| run.new < area.end);
+        let part = (area.end - area.start).min(BESIDE as u64);
+        self.start = area.start;
+        self.end = area.end;
+        let mut get = |out: &mut Vec<u8>, run: Option<&Run>, from: u64, to: u64| {
+            out.clear();
+            let Some(shift) = run.map(Run::shift) else {
+                return Ok(());
+            };
+            let old = |new: u64| new.checked_add_signed(-shift).filter(|old| *old <= old_len);
+            if let Some((from, to)) = old(from).zip(old(to)) {
+                out.resize(usize::try_from(to - from).unwrap_or(0), 0);
+                read(from, out)?;
+            }
+            Ok(())
+        };
+        let before = next.checked_sub(1).and_then(|index| runs.get(index));
+        get(&mut self.before, before, area.start, area.start + part)?;
+        get(&mut self.after, runs.get(next), area.end - part, area.end)
+    }
+
+    /// What both sides say about the byte at `place` of the new image.
+    pub(crate) fn guesses(&self, place: u64) -> [Option<u8>; 2] {
+        let before = usize::try_from(place - self.start).ok();
+        let after = usize::try_from(self.end - place).ok();
+        let after = after.and_then(|back| self.after.len().checked_sub(back));
+        [
+            before.and_then(|index| self.before.get(index).copied()),
+            after.and_then(|index| self.after.get(index).copied()),
+        ]
+    }
+}
+
 /// Goes through the areas of a frame.
 #[derive(Debug)]
 pub(crate) struct Areas {
@@ -145,16 +200,21 @@ impl Areas {
 #[derive(Debug)]
 pub(crate) struct Workshop {
     surprise: Surprise,
+    /// Only while a frame needs it: it takes as much as literals of the other kind.
+    written: Option<Box<Literals>>,
     window: Vec<u8>,
     literals: Vec<u8>,
+    beside: Beside,
 }
 
 impl Workshop {
     pub(crate) fn new() -> Self {
         Self {
             surprise: Surprise::new(),
+            written: None,
             window: Vec::new(),
             literals: Vec::new(),
+            beside: Beside::default(),
         }
     }
 }
@@ -171,6 +231,8 @@ pub(crate) struct Frame {
     other: u64,
     place: u64,
     literal: usize,
+    /// Literals are among the coded bits.
+    written: bool,
 }
 
 impl Frame {
@@ -187,6 +249,7 @@ impl Frame {
         let plain = usize::try_from(plain).unwrap_or(0);
         workshop.literals.clear();
         if plain > 0 {
+            workshop.written = None;
             let packed = usize::try_from(cursor.number()?).unwrap_or(usize::MAX);
             let packed = cursor.take(packed)?;
             workshop.literals.reserve_exact(plain);
@@ -198,8 +261,19 @@ impl Frame {
         }
         workshop.surprise.reset();
         let start = cursor.place();
+        let mut bits = BitReader::new(bytes, start);
+        let written = bits.bit(false, 1 << 15);
+        if written {
+            workshop.literals = Vec::new();
+            let model = workshop
+                .written
+                .get_or_insert_with(|| Box::new(Literals::new()));
+            model.reset();
+        } else {
+            workshop.written = None;
+        }
         Ok(Self {
-            bits: BitReader::new(bytes, start),
+            bits,
             lengths: Lengths::new(),
             areas: areas(shared.map.runs(), makes),
             area: Area {
@@ -211,6 +285,7 @@ impl Frame {
             other: 0,
             place: makes.start,
             literal: 0,
+            written,
         })
     }
 
@@ -231,7 +306,7 @@ impl Frame {
     ) -> Result<(), DeltaError> {
         while !out.is_empty() {
             if self.sent == 0 && self.other == 0 {
-                self.next_part(shared, workshop)?;
+                self.next_part(shared, workshop, source)?;
                 continue;
             }
             let changing = self.sent > 0;
@@ -242,6 +317,7 @@ impl Frame {
                 .split_at_mut_checked(count)
                 .ok_or(DeltaError::Damaged("a part is too long"))?;
             match (self.old_place(), changing) {
+                (None, true) if self.written => self.written(now, workshop),
                 (None, true) => self.literals(now, workshop)?,
                 (None, false) => now.fill(0),
                 (Some(old), true) => self.changed(now, old, shared, workshop, source)?,
@@ -266,12 +342,25 @@ impl Frame {
         Some(old + (self.place - self.area.start))
     }
 
-    fn next_part(&mut self, shared: &Shared, workshop: &mut Workshop) -> Result<(), DeltaError> {
+    fn next_part(
+        &mut self,
+        shared: &Shared,
+        workshop: &mut Workshop,
+        source: &mut dyn Source,
+    ) -> Result<(), DeltaError> {
         if self.place == self.area.end {
             self.area = self
                 .areas
                 .next(shared.map.runs())
                 .ok_or(DeltaError::Damaged("a frame makes too little"))?;
+            if self.written && self.area.old.is_none() {
+                let (runs, old_len) = (shared.map.runs(), shared.old_len);
+                workshop
+                    .beside
+                    .look(&self.area, runs, old_len, |offset, out: &mut [u8]| {
+                        read(source, offset, out)
+                    })?;
+            }
         }
         let left = self.area.end - self.place;
         let in_run = self.area.old.is_some();
@@ -286,6 +375,16 @@ impl Frame {
             workshop.surprise.begin(&shared.spaces, old);
         }
         Ok(())
+    }
+
+    fn written(&mut self, out: &mut [u8], workshop: &mut Workshop) {
+        let Some(model) = &mut workshop.written else {
+            return;
+        };
+        for (place, byte) in (self.place..).zip(out) {
+            let near = workshop.beside.guesses(place);
+            *byte = model.code(&mut self.bits, near, 0);
+        }
     }
 
     fn literals(&mut self, out: &mut [u8], workshop: &Workshop) -> Result<(), DeltaError> {

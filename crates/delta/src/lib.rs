@@ -41,6 +41,13 @@ mod encode;
 mod error;
 mod explain;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a broken promise must stop the fuzzer"
+)]
+pub mod fuzz;
 pub mod limits;
 mod map;
 mod model;

@@ -41,7 +41,8 @@ struct Moved {
 
 /// Bytes beside a stretch that moved are taken to have moved with it up to this distance.
 const NEAR: u64 = 4096;
-/// Old addresses are sorted into buckets of 2^16 bytes, so that a look-up is short.
+/// Old addresses are sorted into buckets of at least 2^16 bytes, so that a look-up is short, and
+/// into at most 2^16 buckets, whatever the image.
 const BUCKET_BITS: u32 = 16;
 
 /// All runs of a group, and the way from an old address to a new one.
@@ -50,6 +51,7 @@ pub(crate) struct AddressMap {
     runs: Vec<Run>,
     moved: Vec<Moved>,
     buckets: Vec<u32>,
+    bucket_bits: u32,
 }
 
 impl AddressMap {
@@ -83,15 +85,14 @@ impl AddressMap {
         }
         moved.truncate(kept);
         let mut buckets = Vec::new();
+        let digits = u64::BITS - old_len.leading_zeros();
+        let bucket_bits = digits.saturating_sub(16).max(BUCKET_BITS);
         if !moved.is_empty() {
-            let count = (old_len >> BUCKET_BITS) + 2;
+            let count = (old_len >> bucket_bits) + 2;
             let mut index = 0_u32;
             let mut walk = moved.iter().peekable();
             for bucket in 0..count {
-                while walk
-                    .next_if(|m| m.start >> BUCKET_BITS < bucket)
-                    .is_some()
-                {
+                while walk.next_if(|m| m.start >> bucket_bits < bucket).is_some() {
                     index += 1;
                 }
                 buckets.push(index);
@@ -101,6 +102,7 @@ impl AddressMap {
             runs,
             moved,
             buckets,
+            bucket_bits,
         }
     }
 
@@ -110,7 +112,7 @@ impl AddressMap {
 
     /// How far the byte at the old address `at` moved, as far as that is known.
     pub(crate) fn shift(&self, at: u64) -> Option<i64> {
-        let bucket = usize::try_from(at >> BUCKET_BITS).ok()?;
+        let bucket = usize::try_from(at >> self.bucket_bits).ok()?;
         let from = usize::try_from(*self.buckets.get(bucket)?).ok()?;
         let to = usize::try_from(*self.buckets.get(bucket + 1)?).ok()?;
         let inside = self.moved.get(from..to)?;
@@ -229,9 +231,8 @@ pub(crate) fn read_runs<B: Bits>(
     let mut place = start;
     for _ in 0..count {
         let (gap, len, shift) = model.code(bits, 0, 0, 0);
-        let run = read_run(place, gap, len, shift).filter(|run| {
-            run.new_end() <= end && run.old_end() <= old_len
-        });
+        let run = read_run(place, gap, len, shift)
+            .filter(|run| run.new_end() <= end && run.old_end() <= old_len);
         let run = run.ok_or(DeltaError::Damaged("a run leaves its image"))?;
         place = run.new_end();
         runs.push(run);

@@ -129,9 +129,13 @@ impl SpaceModel {
             let want = wanted.get(index).copied().unwrap_or_default();
             let hint = like.get(index).copied().unwrap_or_default();
             let relative = |value: u64, hint: u64| value.wrapping_sub(hint).cast_signed();
-            let offset = self.offset.code_signed(bits, relative(want.offset, hint.offset));
+            let offset = self
+                .offset
+                .code_signed(bits, relative(want.offset, hint.offset));
             let len = self.size.code_signed(bits, relative(want.len, hint.len));
-            let zeros = self.size.code_signed(bits, relative(want.zeros, hint.zeros));
+            let zeros = self
+                .size
+                .code_signed(bits, relative(want.zeros, hint.zeros));
             let bias = |piece: &Piece| piece.address.wrapping_sub(piece.offset);
             let address = self
                 .address
@@ -141,14 +145,18 @@ impl SpaceModel {
                 offset,
                 len: hint.len.wrapping_add_signed(len),
                 zeros: hint.zeros.wrapping_add_signed(zeros),
-                address: bias(&hint).wrapping_add_signed(address).wrapping_add(offset),
+                address: bias(&hint)
+                    .wrapping_add_signed(address)
+                    .wrapping_add(offset),
             });
         }
         pieces
     }
 
     fn space<B: Bits>(&mut self, bits: &mut B, wanted: &Space, place: u64) -> Space {
-        let distance = self.distance.code(bits, wanted.old.wrapping_sub(place) & LIMIT);
+        let distance = self
+            .distance
+            .code(bits, wanted.old.wrapping_sub(place) & LIMIT);
         let old = place.wrapping_add(distance);
         let old_len = self.length.code(bits, wanted.old_len & LIMIT);
         let moved = wanted.new.wrapping_sub(wanted.old).cast_signed();
@@ -161,7 +169,10 @@ impl SpaceModel {
         let old_pieces = self.pieces(bits, &wanted.old_pieces, &[]);
         let new_pieces = self.pieces(bits, &wanted.new_pieces, &old_pieces);
         let old_table = self.table.code(bits, wanted.old_table & LIMIT);
-        let moved = wanted.new_table.wrapping_sub(wanted.old_table).cast_signed();
+        let moved = wanted
+            .new_table
+            .wrapping_sub(wanted.old_table)
+            .cast_signed();
         let new_table = old_table.wrapping_add_signed(self.table.code_signed(bits, moved));
         Space {
             old,

@@ -91,6 +91,8 @@ pub(crate) struct Stretch {
 pub(crate) struct Inode {
     mode: u16,
     pub(crate) size: u64,
+    /// Accessed, changed and modified, in seconds since 1970.
+    pub(crate) times: [u32; 3],
     flags: u32,
     map: [u8; 60],
     /// Where its extended attributes lie, 0 when they have no block.
@@ -223,6 +225,7 @@ impl<'a> Reader<'a> {
         Some(Inode {
             mode: u16_at(self.image, at)?,
             size: halves(word(0x4)?, word(0x6c)?),
+            times: [word(0x8)?, word(0xc)?, word(0x10)?],
             flags: word(0x20)?,
             map: bytes_at(self.image, at + 0x28)?,
             attributes: halves(word(0x68)?, u32::from(high)),

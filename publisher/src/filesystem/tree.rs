@@ -32,6 +32,7 @@ struct Region {
 #[derive(Debug, Clone)]
 struct File {
     size: u64,
+    times: [u32; 3],
     stretches: Vec<Stretch>,
 }
 
@@ -53,6 +54,8 @@ pub(crate) struct Differences {
     pub(crate) changed: usize,
     /// The length of those, in bytes.
     pub(crate) bytes: u64,
+    /// Files that have the same content and other times.
+    pub(crate) retimed: usize,
 }
 
 impl Tree {
@@ -82,8 +85,12 @@ impl Tree {
             let name = if path.is_empty() { "/" } else { &path };
             let stretches = self.add_inode(reader, &inode, name);
             if inode.is_file() {
-                let size = inode.size;
-                self.files.insert(path, File { size, stretches });
+                let file = File {
+                    size: inode.size,
+                    times: inode.times,
+                    stretches,
+                };
+                self.files.insert(path, file);
             } else if inode.is_directory() && depth < MAX_DEPTH {
                 for entry in reader.entries(&stretches) {
                     let path = format!("{path}/{}", entry.name);
@@ -152,17 +159,20 @@ impl Tree {
             files: new.files.len(),
             changed: 0,
             bytes: 0,
+            retimed: 0,
         };
         for (path, file) in &new.files {
-            let same = match self.files.get(path) {
-                Some(before) if before.size == file.size => {
-                    content(old, before, &mut left)? == content(image, file, &mut left)?
+            let before = self.files.get(path);
+            match before.filter(|before| before.size == file.size) {
+                Some(before)
+                    if content(old, before, &mut left)? == content(image, file, &mut left)? =>
+                {
+                    found.retimed += usize::from(before.times != file.times);
                 }
-                _ => false,
-            };
-            if !same {
-                found.changed += 1;
-                found.bytes = found.bytes.saturating_add(file.size);
+                _ => {
+                    found.changed += 1;
+                    found.bytes = found.bytes.saturating_add(file.size);
+                }
             }
         }
         Some(found)

@@ -1,8 +1,9 @@
 //! Real images, made by the tools that people make them with.
 
-use std::fs;
+use std::fs::{self, FileTimes};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::world::{World, noise};
 
@@ -30,8 +31,22 @@ pub(super) fn tree(world: &World, name: &str) -> PathBuf {
         fs::write(root.join(format!("usr/bin/tool-{number:02}")), bytes).unwrap();
     }
     fs::write(root.join("usr/bin/large"), noise(7, 900_000)).unwrap();
+    for directory in ["etc/app", "usr/bin"] {
+        for file in fs::read_dir(root.join(directory)).unwrap() {
+            not_yet_read(&file.unwrap().path());
+        }
+    }
     std::os::unix::fs::symlink("large", root.join("usr/bin/link")).unwrap();
     root
+}
+
+/// Has the system think that a file was read later than it was changed: then reading it again
+/// does not change its times.
+fn not_yet_read(file: &Path) {
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let file = fs::File::options().write(true).open(file).unwrap();
+    file.set_times(FileTimes::new().set_accessed(later))
+        .unwrap();
 }
 
 /// What identifies an ext4 image beside its files.

@@ -6,7 +6,7 @@ use std::fs;
 use crate::advice;
 use crate::filesystem::tree::{Differences, Tree};
 
-use super::images::{IDENTITY, Identity, erofs, ext4, squashfs, tree};
+use super::images::{self, IDENTITY, Identity, erofs, ext4, squashfs, tree};
 use super::world::{World, noise};
 
 /// All bytes of the image, by owner.
@@ -119,6 +119,7 @@ fn differences_between_trees_are_counted_in_files_and_bytes() {
         files: 43,
         changed: 2,
         bytes: 303,
+        retimed: 0,
     };
     assert_eq!(differences, Some(wanted));
 }
@@ -165,6 +166,30 @@ fn advice_names_the_option_that_mends_it() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(wanted), "{found:?}");
     }
+    // A copy of the tree: every file has the time of copying.
+    let copy = world.path("copy");
+    images::run(
+        "cp",
+        "coreutils",
+        &["-r", files.to_str().unwrap(), copy.to_str().unwrap()],
+        "0",
+    );
+    for file in fs::read_dir(copy.join("usr/bin")).unwrap() {
+        let file = file.unwrap().path();
+        images::run(
+            "touch",
+            "coreutils",
+            &["-d", "@1000000", file.to_str().unwrap()],
+            "0",
+        );
+    }
+    let new = ext4(&copy, &world.path("new"), IDENTITY);
+    let found = advice::on(&old, &new, 0);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("of 42 files have the same content, but other times"),
+        "{found:?}"
+    );
     // Nothing but the order of blocks differs, and the delta is large.
     let found = advice::on(&old, &old, 500_000);
     assert_eq!(found.len(), 1, "{found:?}");

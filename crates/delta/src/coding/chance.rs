@@ -101,3 +101,68 @@ impl Chances {
             .unwrap_or(&mut self.none)
     }
 }
+
+/// A table of chances by a hash, each with a few bits that tell whose it is: a chance of somebody
+/// else would be worse than none.
+///
+/// The upper 16 bits are the chance, 6 count what it has seen, 10 name the owner.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    table: Vec<u32>,
+    bits: u32,
+    none: u32,
+}
+
+const UNSEEN: u32 = 1 << 31;
+
+impl Owned {
+    /// 2^`bits` of them.
+    pub(crate) fn new(bits: u32) -> Self {
+        Self {
+            table: vec![UNSEEN; 1 << bits],
+            bits,
+            none: UNSEEN,
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn reset(&mut self) {
+        self.table.fill(UNSEEN);
+    }
+
+    /// The place for a hash of 32 bits, cleared when it was another's.
+    pub(crate) fn claim(&mut self, hash: u32) -> usize {
+        let index = usize::try_from(hash >> (32 - self.bits)).unwrap_or(0);
+        let owner = (hash ^ (hash >> 10)) & 0x3ff;
+        if let Some(slot) = self.table.get_mut(index)
+            && *slot & 0x3ff != owner
+        {
+            *slot = UNSEEN | owner;
+        }
+        index
+    }
+
+    /// The chance at a place in 1/65,536, and how many bits it has seen.
+    pub(crate) fn get(&self, index: usize) -> (u16, u32) {
+        let slot = self.table.get(index).copied().unwrap_or(UNSEEN);
+        let chance = u16::try_from(slot >> 16).unwrap_or(u16::MAX).max(1);
+        (chance, (slot >> 10) & 0x3f)
+    }
+
+    pub(crate) fn learn(&mut self, index: usize, bit: bool, slowest: u32) {
+        let slot = self.table.get_mut(index).unwrap_or(&mut self.none);
+        let seen = (*slot >> 10) & 0x3f;
+        let step = STEPS
+            .get(usize::try_from(seen).unwrap_or(0))
+            .copied()
+            .map_or(0, u32::from);
+        let chance = *slot >> 16;
+        let moved = if bit {
+            chance + (((0xffff - chance) * step) >> 16)
+        } else {
+            chance - ((chance * step) >> 16)
+        };
+        let seen = if seen < slowest { seen + 1 } else { seen };
+        *slot = moved << 16 | seen << 10 | *slot & 0x3ff;
+    }
+}

@@ -16,7 +16,11 @@ pub(super) struct Program {
 fn number(bytes: &[u8], at: u64, len: usize) -> Option<u64> {
     let at = usize::try_from(at).ok()?;
     let part = bytes.get(at..at.checked_add(len)?)?;
-    Some(part.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+    Some(
+        part.iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
+    )
 }
 
 const LOAD: u64 = 1;

@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
-use crate::coding::bits::BitWriter;
+use crate::coding::bits::{BitWriter, Bits as _};
 use crate::error::DeltaError;
-use crate::frame::{Lengths, Shared, areas};
+use crate::frame::{Beside, Lengths, Shared, areas};
 use crate::limits::MAX_READ;
 use crate::model::guess::MARGIN;
+use crate::model::literal::Literals;
 use crate::model::surprise::Surprise;
 use crate::varint::push;
 
@@ -87,14 +88,40 @@ pub(super) fn run_parts(old: &[u8], new: &[u8], mut each: impl FnMut(usize, usiz
     }
 }
 
+/// What a thread needs for any frame.
+pub(super) struct Bench {
+    surprise: Surprise,
+    written: Literals,
+    beside: Beside,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self {
+            surprise: Surprise::new(),
+            written: Literals::new(),
+            beside: Beside::default(),
+        }
+    }
+}
+
+/// How literals are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Among the bits, one by one: smaller, and slower to read.
+    Written,
+    /// By zstd, at this level.
+    Packed(i32),
+}
+
 /// Codes the bytes `makes` of the new image.
 pub(super) fn encode(
     old: &[u8],
     new: &[u8],
     makes: &Range<u64>,
     shared: &Shared,
-    surprise: &mut Surprise,
-    level: i32,
+    bench: &mut Bench,
+    way: Way,
 ) -> Result<(Vec<u8>, Tally), DeltaError> {
     let mut bits = BitWriter::new();
     let mut lengths = Lengths::new();
@@ -102,17 +129,46 @@ pub(super) fn encode(
     let mut tally = Tally::default();
     let mut scratch = Vec::new();
     let geography = shared.geography();
+    let Bench {
+        surprise,
+        written,
+        beside,
+    } = bench;
     surprise.reset();
+    bits.bit(way == Way::Written, 1 << 15);
+    if way == Way::Written {
+        written.reset();
+    }
     let runs = shared.map.runs();
     let mut walk = areas(runs, makes);
     while let Some(area) = walk.next(runs) {
         let bytes = &new[area.start as usize..area.end as usize];
         let mut left = bytes.len();
         let Some(start) = area.old else {
+            if way == Way::Written {
+                beside.look(&area, runs, old.len() as u64, |offset, out| {
+                    let offset = offset as usize;
+                    out.copy_from_slice(&old[offset..offset + out.len()]);
+                    Ok::<(), DeltaError>(())
+                })?;
+            }
             gap_parts(bytes, |literal, zeros| {
                 let at = bytes.len() - left;
-                lengths.code(&mut bits, false, left as u64, (literal as u64, zeros as u64));
-                literals.extend_from_slice(&bytes[at..at + literal]);
+                lengths.code(
+                    &mut bits,
+                    false,
+                    left as u64,
+                    (literal as u64, zeros as u64),
+                );
+                if way == Way::Written {
+                    let before = bits.len();
+                    for (place, byte) in (area.start + at as u64..).zip(&bytes[at..at + literal]) {
+                        written.code(&mut bits, beside.guesses(place), *byte);
+                    }
+                    tally.literal_coded += (bits.len() - before) as u64;
+                } else {
+                    literals.extend_from_slice(&bytes[at..at + literal]);
+                }
                 tally.literal += literal as u64;
                 tally.zero += zeros as u64;
                 left -= literal + zeros;
@@ -137,7 +193,14 @@ pub(super) fn encode(
                 let window = window(old, place, to - from);
                 let new_place = area.start + from as u64;
                 let old_place = place as u64;
-                surprise.code(&mut bits, &geography, &window, old_place, new_place, &mut scratch);
+                surprise.code(
+                    &mut bits,
+                    &geography,
+                    &window,
+                    old_place,
+                    new_place,
+                    &mut scratch,
+                );
                 let pairs = bytes[from..to].iter().zip(&same[from..to]);
                 tally.differing += pairs.filter(|(a, b)| a != b).count() as u64;
             }
@@ -145,13 +208,13 @@ pub(super) fn encode(
     }
     let mut out = Vec::new();
     push(&mut out, literals.len() as u64);
-    if !literals.is_empty() {
+    if let (false, Way::Packed(level)) = (literals.is_empty(), way) {
         let packed = compress(&literals, level)?;
         push(&mut out, packed.len() as u64);
         out.extend_from_slice(&packed);
     }
-    tally.literal_coded = out.len() as u64;
-    tally.bits_coded = bits.len() as u64;
+    tally.bits_coded = bits.len() as u64 - tally.literal_coded;
+    tally.literal_coded += out.len() as u64;
     out.extend_from_slice(&bits.finish());
     Ok((out, tally))
 }

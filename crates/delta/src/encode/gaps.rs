@@ -108,7 +108,11 @@ fn neighbourhood(before: &Match, after: &Match, old_len: usize) -> Option<(usize
     let around = (gap / 2).clamp(AROUND.0, AROUND.1);
     let from = on(before.diagonal, before.end())?;
     let to = on(after.diagonal, after.new)?;
-    let to = if from <= to && to - from < LONGEST { to } else { from + gap };
+    let to = if from <= to && to - from < LONGEST {
+        to
+    } else {
+        from + gap
+    };
     let (from, to) = (from.saturating_sub(around), (to + around).min(old_len));
     (from + SHORTEST <= to).then_some((from, to))
 }
@@ -116,7 +120,7 @@ fn neighbourhood(before: &Match, after: &Match, old_len: usize) -> Option<(usize
 /// How far into a gap the search for more equal bytes than others goes.
 const FARTHEST: usize = 1 << 20;
 /// It ends where so many more bytes differed.
-const GIVE_UP: i64 = 400;
+const GIVE_UP: i64 = 600;
 
 /// Prolongs matches into the gaps between them, as far as more bytes are equal than not.
 pub(super) fn extend(old: &[u8], new: &[u8], matches: &[Match]) -> Vec<Match> {
@@ -126,12 +130,15 @@ pub(super) fn extend(old: &[u8], new: &[u8], matches: &[Match]) -> Vec<Match> {
         let start = out.last().map_or(0, Match::end);
         let end = after.map_or(new.len(), |m| m.new);
         let gap = end - start;
-        let same = |diagonal: i64, at: usize| {
-            on(diagonal, at).and_then(|at| old.get(at)) == new.get(at)
-        };
+        let same =
+            |diagonal: i64, at: usize| on(diagonal, at).and_then(|at| old.get(at)) == new.get(at);
         let diagonal = out.last().map(|m| m.diagonal);
         let mut front = diagonal.map_or(0, |d| {
-            reach(gap, |k| on(d, start + k).is_some_and(|o| o < old.len()).then(|| same(d, start + k)))
+            reach(gap, |k| {
+                on(d, start + k)
+                    .is_some_and(|o| o < old.len())
+                    .then(|| same(d, start + k))
+            })
         });
         let mut back = after.map_or(0, |m| {
             let place = |k: usize| end - 1 - k;
@@ -163,12 +170,14 @@ pub(super) fn extend(old: &[u8], new: &[u8], matches: &[Match]) -> Vec<Match> {
     out
 }
 
-/// The length for which most more bytes are equal than not.
+/// The length to which it pays to prolong a match. A byte that differs from the old one costs
+/// about as much as two literals when nothing is known about it; most of them are part of a
+/// pointer, and cost nothing.
 fn reach(gap: usize, same: impl Fn(usize) -> Option<bool>) -> usize {
     let (mut score, mut best, mut len) = (0_i64, 0_i64, 0);
     for k in 0..gap.min(FARTHEST) {
         let Some(same) = same(k) else { break };
-        score += if same { 1 } else { -1 };
+        score += if same { 2 } else { -1 };
         if score > best {
             (best, len) = (score, k + 1);
         }

@@ -27,10 +27,10 @@ use crate::limits::{
     MAX_FRAME, MAX_FRAMES, MAX_GROUPS, MAX_IMAGE, MAX_MAP, MAX_SEGMENT_LOG, MIN_SEGMENT_LOG,
 };
 use crate::map::write_runs;
-use crate::model::surprise::Surprise;
 use crate::space::write_spaces;
 
 pub use frame::Tally;
+use frame::{Bench, Way};
 use gaps::Neighbourhoods;
 use index::Index;
 use plan::Planned;
@@ -51,6 +51,9 @@ pub struct Options {
     pub index_bytes: usize,
     /// Threads; the delta does not depend on it. By default 2.
     pub threads: usize,
+    /// Up to so many literal bytes in all they are coded one by one, which takes the device a few
+    /// hundred nanoseconds for each; more of them are left to zstd. By default 8 MiB.
+    pub written_literals: u64,
     /// A larger delta is of no use: the encoder stops as soon as it sees that. In bytes.
     pub give_up_above: u64,
 }
@@ -62,6 +65,7 @@ impl Default for Options {
             frame_bytes: 512 << 10,
             index_bytes: 256 << 20,
             threads: 2,
+            written_literals: 8 << 20,
             give_up_above: u64::MAX,
         }
     }
@@ -142,7 +146,11 @@ const PART: usize = 8 << 20;
 /// So many bytes are compared with care for each part; then the search gets coarse.
 const COMPARED: usize = 1 << 30;
 /// So many old bytes are indexed for the gaps of each part; then gaps stay as they are.
-const INDEXED: usize = 1024 << 20;
+const INDEXED: usize = 512 << 20;
+/// The same for images that have little in common, where it would take too long and bring little.
+const INDEXED_WHEN_FAR: usize = 48 << 20;
+/// Images have little in common when more than one byte in so many is without a match.
+const FAR: usize = 12;
 /// Literals shrink to a quarter at best, as a rule.
 const LITERAL_RATIO: u64 = 4;
 /// zstd's level for literals.
@@ -163,7 +171,11 @@ pub fn encode(
     progress: &(dyn Fn(Progress) -> bool + Sync),
 ) -> Result<Outcome, DeltaError> {
     options.check()?;
-    limit("bytes of an image", old.len().max(new.len()) as u64, MAX_IMAGE)?;
+    limit(
+        "bytes of an image",
+        old.len().max(new.len()) as u64,
+        MAX_IMAGE,
+    )?;
     let work = Work {
         threads: options.threads,
         progress,
@@ -173,7 +185,8 @@ pub fn encode(
     let runs = plan::runs(&matches);
     drop(matches);
     let matched: u64 = runs.iter().map(|run| run.len).sum();
-    let estimate = literals(new, &runs, new.len() as u64 - matched) / LITERAL_RATIO;
+    let sent = literals(new, &runs, new.len() as u64 - matched);
+    let estimate = sent / LITERAL_RATIO;
     if estimate > options.give_up_above {
         return Ok(Outcome::NotWorthIt { estimate });
     }
@@ -188,7 +201,12 @@ pub fn encode(
         .into_iter()
         .map(|(makes, runs)| plan::plan(old, new, makes, runs, &programs, sizes))
         .collect();
-    let coded = code(old, new, &planned, &work)?;
+    let way = if sent <= options.written_literals {
+        Way::Written
+    } else {
+        Way::Packed(LEVEL)
+    };
+    let coded = code(old, new, &planned, way, &work)?;
     let (blob, tally, maps, frames) = assemble(images, sizes, &planned, coded)?;
     if blob.len() as u64 > options.give_up_above {
         return Ok(Outcome::NotWorthIt {
@@ -205,10 +223,16 @@ pub fn encode(
 }
 
 fn images(old: &[u8], new: &[u8], work: &Work<'_>) -> Result<Images, DeltaError> {
-    let digests = each(work, Task::Index, 2, || (), |(), which| {
-        let image = if which == 0 { old } else { new };
-        Ok(Digest::from_bytes(Sha256::digest(image).into()))
-    })?;
+    let digests = each(
+        work,
+        Task::Index,
+        2,
+        || (),
+        |(), which| {
+            let image = if which == 0 { old } else { new };
+            Ok(Digest::from_bytes(Sha256::digest(image).into()))
+        },
+    )?;
     Ok(Images {
         old_len: old.len() as u64,
         new_len: new.len() as u64,
@@ -225,43 +249,54 @@ fn match_images(
 ) -> Result<Vec<Match>, DeltaError> {
     let index = Index::whole(old, options.index_bytes);
     let count = new.len().div_ceil(PART);
-    let parts = each(work, Task::Match, count, || (), |(), part| {
-        let (start, end) = (part * PART, (part * PART + PART).min(new.len()));
-        let mut out = Vec::new();
-        let mut scanner = Scanner {
-            old,
-            new,
-            index: &index,
-            margin: 16,
-            budget: COMPARED,
-        };
-        scanner.scan(start, end, Some(0), &mut out);
-        Ok(out)
-    })?;
+    let parts = each(
+        work,
+        Task::Match,
+        count,
+        || (),
+        |(), part| {
+            let (start, end) = (part * PART, (part * PART + PART).min(new.len()));
+            let mut out = Vec::new();
+            let mut scanner = Scanner {
+                old,
+                new,
+                index: &index,
+                margin: 16,
+                budget: COMPARED,
+            };
+            scanner.scan(start, end, Some(0), &mut out);
+            Ok(out)
+        },
+    )?;
     drop(index);
-    dbg_stats("scan", &parts.concat(), new.len());
-    let parts = each(work, Task::Match, count, Neighbourhoods::default, |local, part| {
-        // The gap between two parts belongs to the second.
-        let last = part.checked_sub(1).and_then(|before| parts[before].last());
-        let mut own: Vec<Match> = last.into_iter().copied().collect();
-        own.extend_from_slice(&parts[part]);
-        let mut filled = gaps::fill(old, new, &own, local, INDEXED);
-        if let (Some(last), Some(first)) = (last, filled.first_mut()) {
-            // The last match of the part before stands there already; the first one of this part
-            // may have prolonged it.
-            first.new += last.len;
-            first.len -= last.len;
-        }
-        Ok(filled)
-    })?;
+    let matched: usize = parts.iter().flatten().map(|m| m.len).sum();
+    let far = (new.len() - matched) * FAR > new.len();
+    let budget = if far { INDEXED_WHEN_FAR } else { INDEXED };
+    let parts = each(
+        work,
+        Task::Match,
+        count,
+        Neighbourhoods::default,
+        |local, part| {
+            // The gap between two parts belongs to the second.
+            let last = part.checked_sub(1).and_then(|before| parts[before].last());
+            let mut own: Vec<Match> = last.into_iter().copied().collect();
+            own.extend_from_slice(&parts[part]);
+            let mut filled = gaps::fill(old, new, &own, local, budget);
+            if let (Some(last), Some(first)) = (last, filled.first_mut()) {
+                // The last match of the part before stands there already; the first one of this part
+                // may have prolonged it.
+                first.new += last.len;
+                first.len -= last.len;
+            }
+            Ok(filled)
+        },
+    )?;
     let mut matches = Vec::new();
     for part in parts.into_iter().flatten().filter(|part| part.len > 0) {
         scan::push(&mut matches, part);
     }
-    dbg_stats("fill", &matches, new.len());
-    let m = gaps::extend(old, new, &matches);
-    dbg_stats("extend", &m, new.len());
-    Ok(m)
+    Ok(gaps::extend(old, new, &matches))
 }
 
 /// Literal bytes between the runs, without long stretches of zeros.
@@ -269,7 +304,9 @@ fn literals(new: &[u8], runs: &[crate::map::Run], most: u64) -> u64 {
     let mut sum = 0;
     let mut at = 0;
     for run in runs {
-        frame::gap_parts(&new[at..run.new as usize], |literal, _| sum += literal as u64);
+        frame::gap_parts(&new[at..run.new as usize], |literal, _| {
+            sum += literal as u64;
+        });
         at = run.new_end() as usize;
     }
     frame::gap_parts(&new[at..], |literal, _| sum += literal as u64);
@@ -290,6 +327,7 @@ fn code(
     old: &[u8],
     new: &[u8],
     planned: &[Planned],
+    way: Way,
     work: &Work<'_>,
 ) -> Result<Vec<Coded>, DeltaError> {
     let all: Vec<_> = planned
@@ -297,9 +335,9 @@ fn code(
         .flat_map(|group| group.frames.iter().map(move |frame| (group, frame)))
         .collect();
     limit("frames", all.len() as u64, MAX_FRAMES as u64)?;
-    each(work, Task::Code, all.len(), Surprise::new, |surprise, number| {
+    each(work, Task::Code, all.len(), Bench::new, |bench, number| {
         let (group, makes) = all[number];
-        frame::encode(old, new, makes, &group.shared, surprise, LEVEL)
+        frame::encode(old, new, makes, &group.shared, bench, way)
     })
 }
 
@@ -385,9 +423,4 @@ fn prove(
         }
     }
     Ok(())
-}
-
-fn dbg_stats(what: &str, m: &[Match], len: usize) {
-    let sum: usize = m.iter().map(|m| m.len).sum();
-    eprintln!("{what}: {} matches, {} unmatched", m.len(), len - sum);
 }

@@ -14,7 +14,7 @@ use super::scan::Match;
 /// Files begin at multiples of this in the images that we look into.
 const PAGE: usize = 4096;
 /// A group is closed when it has so many runs.
-const RUNS: usize = MAX_RUNS / 2;
+const RUNS: usize = MAX_RUNS;
 /// Most segments of a frame: a resumed install makes them again.
 const SEGMENTS: u64 = 64;
 
@@ -189,12 +189,17 @@ fn spaces(
         if out.len() == MAX_SPACES || out.last().is_some_and(|last| *start < last.old_end()) {
             continue;
         }
-        let Some(was) = elf::parse(old, *start) else { continue };
+        let Some(was) = elf::parse(old, *start) else {
+            continue;
+        };
         let touched = *start as usize / PAGE..=(*start + was.len) as usize / PAGE;
         if !changed[touched].contains(&true) {
             continue;
         }
-        let Some(place) = map.shift(*start).and_then(|by| start.checked_add_signed(by)) else {
+        let Some(place) = map
+            .shift(*start)
+            .and_then(|by| start.checked_add_signed(by))
+        else {
             continue;
         };
         let Some(now) = elf::parse(new, place).filter(|now| now.machine == was.machine) else {

@@ -91,7 +91,14 @@ impl Scanner<'_> {
             {
                 let back = self.back(diagonal, done, at);
                 let new = at - back;
-                push(out, Match { new, len: len + back, diagonal });
+                push(
+                    out,
+                    Match {
+                        new,
+                        len: len + back,
+                        diagonal,
+                    },
+                );
                 at += len;
                 done = at;
                 continue;
@@ -119,7 +126,9 @@ impl Scanner<'_> {
     }
 
     fn back(&self, diagonal: i64, done: usize, at: usize) -> usize {
-        let Some(old) = on(diagonal, at) else { return 0 };
+        let Some(old) = on(diagonal, at) else {
+            return 0;
+        };
         common_back(&self.new[done..at], &self.old[..old])
     }
 

@@ -4,6 +4,8 @@ use crate::coding::chance::{Chance, Chances};
 use crate::map::AddressMap;
 use crate::space::{Machine, Space};
 
+use super::x86::{is_operand, relative};
+
 /// Who guesses. The order decides between equals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -276,7 +278,9 @@ impl Guessers {
                     self.set_word(Kind::Address, was, low32(now), key);
                 }
                 if space.old_table != 0 {
-                    let target = space.old_table.wrapping_add_signed(i64::from(was.cast_signed()));
+                    let target = space
+                        .old_table
+                        .wrapping_add_signed(i64::from(was.cast_signed()));
                     if let Some(now) = space.moved(target, map) {
                         let now = low32(now.wrapping_sub(space.new_table));
                         let key = target.wrapping_add(space.old);
@@ -333,7 +337,7 @@ impl Guessers {
                 .copied()
                 .unwrap_or(0)
         };
-        if !is_operand(byte(3), byte(2), byte(1)) {
+        if !is_operand(byte(2), byte(1)) {
             return;
         }
         let was = word(window, at);
@@ -382,9 +386,7 @@ impl Guessers {
             let right = guess.byte == byte;
             let kind = usize::from(guess.kind);
             if let Some(record) = self.record.get_mut(kind) {
-                self.trust
-                    .at(trust_index(guess, *record))
-                    .learn(right, 255);
+                self.trust.at(trust_index(guess, *record)).learn(right, 255);
                 *record = (*record << 1) | u8::from(right);
             }
             if kind >= Kind::Address as usize {
@@ -420,53 +422,10 @@ impl Guessers {
 fn adjust(word: &mut Word, index: usize, guessed: u8, byte: u8) {
     if guessed != byte {
         let by = i32::from(byte.wrapping_sub(guessed).cast_signed());
-        let by = by.cast_unsigned().wrapping_shl(8 * u32::try_from(index & 3).unwrap_or(0));
+        let by = by
+            .cast_unsigned()
+            .wrapping_shl(8 * u32::try_from(index & 3).unwrap_or(0));
         word.value = word.value.wrapping_add(by);
         word.wrong = true;
     }
-}
-
-/// What a word becomes that counts from `after` bytes behind its own place: a name for its target
-/// and the new value.
-fn relative(
-    geography: &Geography<'_>,
-    space: Option<&Space>,
-    old: u64,
-    new: u64,
-    was: u32,
-    after: u64,
-) -> Option<(u64, u32)> {
-    let by = i64::from(was.cast_signed());
-    if let Some(space) = space {
-        let here = space.old_address(old)?.wrapping_add(after);
-        let target = here.checked_add_signed(by)?;
-        let now = space.moved(target, geography.map)?;
-        let there = space.new_address(new)?.wrapping_add(after);
-        let key = target.wrapping_add(space.old);
-        return Some((key, low32(now.wrapping_sub(there))));
-    }
-    let target = old.checked_add(after)?.checked_add_signed(by)?;
-    if target >= geography.old_len {
-        return None;
-    }
-    let shift = geography.map.shift(target)?;
-    let own = new.wrapping_sub(old).cast_signed();
-    let by = by.wrapping_add(shift).wrapping_sub(own);
-    Some((target, low32(by.cast_unsigned())))
-}
-
-/// Whether four bytes that count from the next instruction follow these three.
-fn is_operand(third: u8, second: u8, first: u8) -> bool {
-    if matches!(first, 0xE8 | 0xE9) || (second == 0x0F && first & 0xF0 == 0x80) {
-        return true;
-    }
-    // A memory operand relative to the instruction pointer, after a common opcode.
-    let _ = third;
-    first & 0xC7 == 0x05
-        && matches!(
-            second,
-            0x8B | 0x8D | 0x89 | 0x3B | 0x39 | 0x03 | 0x63 | 0x88 | 0x80 | 0x83 | 0xC6 | 0xC7
-                | 0x38 | 0x3A | 0xFF | 0x10 | 0x11 | 0x28 | 0x29 | 0x6F | 0x7F | 0xB6 | 0xBE
-                | 0xB7 | 0x6E | 0xEF | 0x58 | 0x59 | 0x5E | 0x2E | 0x2F | 0x84 | 0x85
-        )
 }

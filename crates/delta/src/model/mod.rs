@@ -2,4 +2,6 @@
 
 mod arm;
 pub(crate) mod guess;
+pub(crate) mod literal;
 pub(crate) mod surprise;
+mod x86;

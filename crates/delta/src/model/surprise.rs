@@ -26,7 +26,7 @@ fn magnitude(value: u32) -> u64 {
     u64::from((u32::BITS - value.leading_zeros()).min(15))
 }
 
-/// Everything that is learned within a frame. About 1.2 MiB.
+/// Everything that is learned within a frame. About 2 MiB.
 #[derive(Debug)]
 pub(crate) struct Surprise {
     curves: Curves,
@@ -56,7 +56,7 @@ impl Surprise {
             guessers: Guessers::new(),
             flags: core::array::from_fn(|_| Chances::new(HASH_BITS, likely)),
             flag_mixer: Mixer::new(256, 20_000),
-            bytes: core::array::from_fn(|_| Chances::new(HASH_BITS, Chance::EVEN)),
+            bytes: core::array::from_fn(|_| Chances::new(HASH_BITS - 1, Chance::EVEN)),
             byte_mixer: Mixer::new(16 * 8, 14_000),
             further: core::array::from_fn(|_| Chances::new(11, Chance::EVEN)),
             hits: u32::MAX,
@@ -70,7 +70,12 @@ impl Surprise {
     /// Forgets everything: a frame begins.
     pub(crate) fn reset(&mut self) {
         self.guessers.reset();
-        for table in self.flags.iter_mut().chain(&mut self.bytes).chain(&mut self.further) {
+        for table in self
+            .flags
+            .iter_mut()
+            .chain(&mut self.bytes)
+            .chain(&mut self.further)
+        {
             table.reset();
         }
         self.flag_mixer.reset();
@@ -114,9 +119,15 @@ impl Surprise {
         let (was, last, next) = (around(at), around(at - 1), around(at + 1));
         let kind = u64::from(guess.kind);
         let contexts = [
-            hash(1, kind << 9 | u64::from(second.is_some()) << 8 | u64::from(self.hits & 0xff)),
+            hash(
+                1,
+                kind << 9 | u64::from(second.is_some()) << 8 | u64::from(self.hits & 0xff),
+            ),
             hash(2, u64::from(guess.byte) << 16 | last << 8 | kind),
-            hash(3, was << 24 | next << 16 | last << 8 | u64::from(self.hits & 3)),
+            hash(
+                3,
+                was << 24 | next << 16 | last << 8 | u64::from(self.hits & 3),
+            ),
             hash(
                 4,
                 u64::from(self.since.min(63)) << 16 | u64::from(self.before.min(63)) << 8 | kind,
