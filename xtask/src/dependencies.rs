@@ -11,6 +11,7 @@ use crate::process::cargo_text;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-types", &[]),
     ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
     (
         "switchback-manifest",
@@ -62,6 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "switchback-types",
     "switchback-boot-env",
+    "switchback-delta",
     "switchback-tuf",
     "switchback-manifest",
     "switchback-update-core",
