@@ -73,6 +73,12 @@ pub enum FetchError {
         /// What happened.
         detail: String,
     },
+    /// The server closed the stream in good order before the file's signed end.
+    #[error("{url}: ended before all of it had arrived: the file is truncated")]
+    EndedEarly {
+        /// What was asked for.
+        url: String,
+    },
     /// More than was announced.
     #[error("{url}: longer than the {limit} bytes allowed; nothing of it was used")]
     TooLong {

@@ -128,9 +128,14 @@ impl Installer<'_> {
                 }
                 Err(error) => {
                     connection = None;
+                    let ended_early = matches!(error, FetchError::EndedEarly { .. });
                     self.after_break(&mut breaks, &error)
                         .map_err(|failure| match failure {
                             InstallFailure::Content { detail } => Left::Unfit(detail),
+                            // The server has no more of it, however often it is asked.
+                            InstallFailure::Network { detail } if ended_early => {
+                                Left::Unfit(detail)
+                            }
                             failure => Left::Failed(failure),
                         })?;
                 }
@@ -167,17 +172,16 @@ impl Installer<'_> {
         let most = usize::try_from(needed.end - needed.start).unwrap_or(usize::MAX);
         let room = buffer.len().min(most);
         let part = buffer.get_mut(..room).unwrap_or_default();
-        let broke = |detail: String| FetchError::Transport {
-            url: self.source.url(path),
-            detail,
-        };
+        let url = || self.source.url(path);
         let count = there
             .stream
             .read(part)
-            .map_err(|error| broke(chain(&error)))?;
+            .map_err(|error| FetchError::Transport {
+                url: url(),
+                detail: chain(&error),
+            })?;
         if count == 0 {
-            let detail = "ended before all of it had arrived: the file is truncated";
-            return Err(broke(detail.into()));
+            return Err(FetchError::EndedEarly { url: url() });
         }
         there.at += u64::try_from(count).unwrap_or(u64::MAX);
         *connection = Some(there);

@@ -148,15 +148,13 @@ impl Pass<'_> {
         let count = usize::try_from(length).unwrap_or(usize::MAX);
         let buffer = self.decoder.input(count);
         self.stream.read_exact(buffer).map_err(|error| {
-            let detail = match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => {
-                    "ended before all of it had arrived: the file is truncated".to_owned()
-                }
-                _ => chain(&error),
-            };
-            Ended::Broke(FetchError::Transport {
-                url: self.url.clone(),
-                detail,
+            let url = self.url.clone();
+            Ended::Broke(match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => FetchError::EndedEarly { url },
+                _ => FetchError::Transport {
+                    url,
+                    detail: chain(&error),
+                },
             })
         })?;
         self.at += u64::from(length);

@@ -163,7 +163,8 @@ fn offer(
         }),
         ServerFault::Truncated => Some(Fault::Truncate {
             path_contains,
-            after_bytes: 500_000,
+            // Less than a delta between two guests, more than their lists.
+            after_bytes: 2_000,
         }),
     };
     if let Some(fault) = fault {
