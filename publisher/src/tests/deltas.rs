@@ -101,10 +101,15 @@ fn what_is_cut_follows_the_wish() {
     );
 
     let field = world.path("field.json");
-    fs::write(&field, r#"{"versions": {"1": 5, "3": 900}}"#).unwrap();
+    fs::write(&field, r#"{"versions": {"1": 5, "3": 900, "0": 7}}"#).unwrap();
     request.deltas.from.clear();
     request.deltas.last = 3;
     request.deltas.field = Some(field.clone());
+    let warnings = world.copy().publish(&request).unwrap().warnings;
+    assert!(
+        warnings[0].starts_with("7 devices run versions"),
+        "{warnings:?}"
+    );
     assert_eq!(
         sources(&world.copy().publish(&request).unwrap()),
         ["3", "1", "4"]
