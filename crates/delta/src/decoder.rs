@@ -8,6 +8,7 @@ use crate::error::DeltaError;
 use crate::frame::{Frame, Shared, Workshop};
 use crate::limits::{MAX_RUNS, MAX_SPACES};
 use crate::map::{AddressMap, read_runs};
+use crate::seal::Seals;
 use crate::source::Source;
 use crate::space::read_spaces;
 
@@ -270,9 +271,11 @@ impl Decoder {
         let mut bits = BitReader::new(input, 0);
         let runs = read_runs(&mut bits, makes.start, makes.end, old_len, MAX_RUNS)?;
         let spaces = read_spaces(&mut bits, MAX_SPACES)?;
+        let seals = Seals::default().code(&mut bits)?;
         self.shared = Shared {
             map: AddressMap::new(runs, old_len),
             spaces,
+            seals,
             old_len,
             block_log: self.header.as_ref().map_or(0, |header| header.block_log),
         };
@@ -312,6 +315,7 @@ impl Decoder {
                 &mut self.workshop,
                 source,
             )?;
+            self.shared.seals.apply(&mut self.segment, self.place);
             self.place += len;
             if self.place == end {
                 self.leave(group, frame)?;

@@ -18,6 +18,7 @@ use crate::map::{AddressMap, Run};
 use crate::model::guess::{Geography, MARGIN};
 use crate::model::literal::Literals;
 use crate::model::surprise::Surprise;
+use crate::seal::Seals;
 use crate::source::Source;
 use crate::space::Space;
 use crate::varint::Cursor;
@@ -27,6 +28,7 @@ use crate::varint::Cursor;
 pub(crate) struct Shared {
     pub(crate) map: AddressMap,
     pub(crate) spaces: Vec<Space>,
+    pub(crate) seals: Seals,
     pub(crate) old_len: u64,
     pub(crate) block_log: u8,
 }
@@ -420,9 +422,9 @@ impl Frame {
             &mut self.bits,
             &shared.geography(),
             &workshop.window,
-            old,
-            self.place,
+            (old, self.place),
             out,
+            &[],
         );
         Ok(())
     }

@@ -9,7 +9,7 @@ const MOST: u64 = 1 << 18;
 
 /// A blob of any bytes: an error, or as many bytes as its header says.
 pub fn delta_raw(data: &[u8]) {
-    let old = pair(7).0;
+    let old = pair(3).0;
     let images = head(data).map(|header| header.images);
     if let Some(images) = images.filter(|images| images.new_len.max(images.old_len) <= MOST) {
         // An error is as good as an image: both say what to do next.

@@ -51,6 +51,7 @@ pub mod fuzz;
 pub mod limits;
 mod map;
 mod model;
+mod seal;
 mod source;
 mod space;
 mod varint;

@@ -277,3 +277,26 @@ fn images_without_bytes_and_of_odd_lengths_work() {
 fn small_pair() -> (Vec<u8>, Vec<u8>) {
     switchback_delta::fuzz::pair(3)
 }
+
+/// What was published once can be read for ever, and the publisher makes it again byte for byte.
+/// `UPDATE_CORPUS=1` writes it anew.
+#[test]
+fn the_format_is_what_it_was() {
+    for seed in [3, 8] {
+        let (old, new) = switchback_delta::fuzz::pair(seed);
+        let mut options = options();
+        options.written_literals = (u64::from(seed) % 2) << 20;
+        let blob = make(&old, &new, &options);
+        let path = format!(
+            "{}/corpus/delta_raw/pair-{seed}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        if std::env::var_os("UPDATE_CORPUS").is_some() {
+            std::fs::write(&path, &blob).unwrap();
+        }
+        let kept = std::fs::read(path).unwrap();
+        let made = apply(&kept, images(&kept), &mut old.as_slice(), &list(&new), 0);
+        assert_eq!(made.unwrap(), new);
+        assert!(kept == blob, "the encoder makes another delta");
+    }
+}

@@ -11,6 +11,7 @@ use crate::model::literal::Literals;
 use crate::model::surprise::Surprise;
 use crate::varint::push;
 
+use super::ext4::Free;
 use super::scan::common;
 
 /// Shorter stretches of zeros are sent as literals.
@@ -120,6 +121,7 @@ pub(super) fn encode(
     new: &[u8],
     makes: &Range<u64>,
     shared: &Shared,
+    free: &Free,
     bench: &mut Bench,
     way: Way,
 ) -> Result<(Vec<u8>, Tally), DeltaError> {
@@ -176,6 +178,7 @@ pub(super) fn encode(
             continue;
         };
         let same = &old[start as usize..start as usize + bytes.len()];
+        let bytes = &free.as_before(bytes, same, area.start)[..];
         run_parts(same, bytes, |changed, equal| {
             let at = bytes.len() - left;
             lengths.code(&mut bits, true, left as u64, (changed as u64, equal as u64));
@@ -197,9 +200,9 @@ pub(super) fn encode(
                     &mut bits,
                     &geography,
                     &window,
-                    old_place,
-                    new_place,
+                    (old_place, new_place),
                     &mut scratch,
+                    &free.mask(new_place, to - from),
                 );
                 let pairs = bytes[from..to].iter().zip(&same[from..to]);
                 tally.differing += pairs.filter(|(a, b)| a != b).count() as u64;

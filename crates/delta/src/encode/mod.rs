@@ -9,6 +9,7 @@
 )]
 
 mod elf;
+mod ext4;
 mod frame;
 mod gaps;
 mod index;
@@ -29,6 +30,7 @@ use crate::limits::{
 use crate::map::write_runs;
 use crate::space::write_spaces;
 
+use ext4::Free;
 pub use frame::Tally;
 use frame::{Bench, Way};
 use gaps::Neighbourhoods;
@@ -192,6 +194,7 @@ pub fn encode(
     }
     let block_log = block_log(old);
     let programs = plan::programs(old);
+    let seals = ext4::find(new, options.segment_log);
     let segment = 1 << options.segment_log;
     let groups = plan::groups(&runs, new.len() as u64, segment);
     drop(runs);
@@ -199,14 +202,14 @@ pub fn encode(
     let sizes = (options.segment_log, block_log, options.frame_bytes);
     let planned: Vec<Planned> = groups
         .into_iter()
-        .map(|(makes, runs)| plan::plan(old, new, makes, runs, &programs, sizes))
+        .map(|(makes, runs)| plan::plan(old, new, makes, runs, &programs, &seals, sizes))
         .collect();
     let way = if sent <= options.written_literals {
         Way::Written
     } else {
         Way::Packed(LEVEL)
     };
-    let coded = code(old, new, &planned, way, &work)?;
+    let coded = code(old, new, &planned, &seals.1, way, &work)?;
     let (blob, tally, maps, frames) = assemble(images, sizes, &planned, coded)?;
     if blob.len() as u64 > options.give_up_above {
         return Ok(Outcome::NotWorthIt {
@@ -327,6 +330,7 @@ fn code(
     old: &[u8],
     new: &[u8],
     planned: &[Planned],
+    free: &Free,
     way: Way,
     work: &Work<'_>,
 ) -> Result<Vec<Coded>, DeltaError> {
@@ -337,7 +341,7 @@ fn code(
     limit("frames", all.len() as u64, MAX_FRAMES as u64)?;
     each(work, Task::Code, all.len(), Bench::new, |bench, number| {
         let (group, makes) = all[number];
-        frame::encode(old, new, makes, &group.shared, bench, way)
+        frame::encode(old, new, makes, &group.shared, free, bench, way)
     })
 }
 
@@ -357,6 +361,7 @@ fn assemble(
         let mut bits = BitWriter::new();
         write_runs(&mut bits, group.shared.map.runs(), group.makes.start);
         write_spaces(&mut bits, &group.shared.spaces);
+        group.shared.seals.code(&mut bits)?;
         let map = bits.finish();
         limit("bytes of a map", map.len() as u64, MAX_MAP as u64)?;
         maps += map.len() as u64;

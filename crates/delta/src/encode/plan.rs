@@ -5,9 +5,11 @@ use core::ops::Range;
 use crate::frame::{Shared, areas};
 use crate::limits::{MAX_LITERALS, MAX_RUNS, MAX_SPACES};
 use crate::map::{AddressMap, Run};
+use crate::seal::Seals;
 use crate::space::{Space, is_plain};
 
 use super::elf;
+use super::ext4::Free;
 use super::frame::{gap_parts, run_parts};
 use super::scan::Match;
 
@@ -102,6 +104,7 @@ pub(super) fn plan(
     makes: Range<u64>,
     runs: Vec<Run>,
     programs: &[u64],
+    seals: &(Seals, Free),
     (segment_log, block_log, target): (u8, u8, u64),
 ) -> Planned {
     let map = AddressMap::new(runs, old.len() as u64);
@@ -111,7 +114,7 @@ pub(super) fn plan(
     let mut at = makes.start;
     while at < makes.end {
         let end = (at + (1 << segment_log)).min(makes.end);
-        let (sent, differing) = weigh(old, new, &map, &(at..end), &mut changed_pages);
+        let (sent, differing) = weigh(old, new, &map, &seals.1, &(at..end), &mut changed_pages);
         let heavy = weight > 0 && weight + sent + differing > target;
         let full = literals + sent > MAX_LITERALS as u64 || (at - start) >> segment_log >= SEGMENTS;
         if at > start && (heavy || full) {
@@ -128,6 +131,7 @@ pub(super) fn plan(
         shared: Shared {
             map,
             spaces,
+            seals: seals.0.within(makes.start, makes.end),
             old_len: old.len() as u64,
             block_log,
         },
@@ -141,6 +145,7 @@ fn weigh(
     old: &[u8],
     new: &[u8],
     map: &AddressMap,
+    free: &Free,
     part: &Range<u64>,
     pages: &mut [bool],
 ) -> (u64, u64) {
@@ -153,6 +158,7 @@ fn weigh(
             continue;
         };
         let same = &old[start..start + bytes.len()];
+        let bytes = &free.as_before(bytes, same, area.start)[..];
         let mut at = 0;
         run_parts(same, bytes, |changed, equal| {
             if changed > 0 {

@@ -93,28 +93,32 @@ impl Surprise {
     }
 
     /// Codes `out`, which lies at `new` and resembles the old bytes at `old`; `window` holds
-    /// [`MARGIN`] old bytes before those, and as many after them.
+    /// [`MARGIN`] old bytes before those, and as many after them. Where `free` says so, the
+    /// writer's byte does not matter: it becomes what is guessed.
     pub(crate) fn code<B: Bits>(
         &mut self,
         bits: &mut B,
         geography: &Geography<'_>,
         window: &[u8],
-        old: u64,
-        new: u64,
+        (old, new): (u64, u64),
         out: &mut [u8],
+        free: &[bool],
     ) {
         for (place, (index, byte)) in (0_u64..).zip(out.iter_mut().enumerate()) {
             let at = MARGIN + index;
             self.guessers
                 .look(geography, window, at, old + place, new + place);
-            *byte = self.one(bits, window, at, *byte);
+            let free = free.get(index).copied().unwrap_or(false);
+            let wanted = (!free).then_some(*byte);
+            *byte = self.one(bits, window, at, wanted);
             self.guessers.learn(*byte);
             self.recent = (self.recent << 8) | u32::from(*byte);
         }
     }
 
-    fn one<B: Bits>(&mut self, bits: &mut B, window: &[u8], at: usize, wanted: u8) -> u8 {
+    fn one<B: Bits>(&mut self, bits: &mut B, window: &[u8], at: usize, wanted: Option<u8>) -> u8 {
         let (guess, trust, second) = self.guessers.best();
+        let wanted = wanted.unwrap_or(guess.byte);
         let around = |index: usize| u64::from(window.get(index).copied().unwrap_or(0));
         let (was, last, next) = (around(at), around(at - 1), around(at + 1));
         let kind = u64::from(guess.kind);
