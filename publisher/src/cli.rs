@@ -219,7 +219,8 @@ pub struct DeltaArgs {
     #[arg(long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u8).range(..=64))]
     pub deltas: u8,
-    /// Cut a delta from this version in any case; may be given several times.
+    /// Cut a delta from this version as well, unless it is not worth it; may be given several
+    /// times.
     #[arg(long, value_name = "VERSION")]
     pub delta_from: Vec<Version>,
     /// A file that says how many devices run which version, the most used are served first:

@@ -54,7 +54,8 @@ pub struct DeltaExplained {
 /// What a delta is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PartsExplained {
-    /// Bytes of the new image that are as in the old one, wherever they stood.
+    /// Bytes of the new image that are as in the old one, wherever they stood, or that the device
+    /// makes itself: checksums of metadata.
     pub copied: u64,
     /// Bytes of the new image that resemble old ones and differ.
     pub changed: u64,

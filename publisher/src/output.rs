@@ -390,11 +390,12 @@ fn write_repository(report: &RepositoryReport, out: &mut dyn Write) -> io::Resul
         for release in &product.releases {
             writeln!(
                 out,
-                "  {:>4}  {:<20} {}, {:>10} to download, {}",
+                "  {:>4}  {:<20} {}, {:>10} to download, {:>2} deltas, {}",
                 release.sequence,
                 release.version,
                 release.image.sha256.short(),
                 ByteCount(release.full.blob.length).to_string(),
+                release.deltas.len(),
                 release.created
             )?;
         }

@@ -194,7 +194,7 @@ fn cut(
     };
     let bases = choose(existing, &goal, &wish);
     let memory = request.deltas.memory;
-    let cuts = deltas::cut(
+    let mut cuts = deltas::cut(
         edit.store(),
         &release,
         &request.image,
@@ -202,6 +202,8 @@ fn cut(
         memory,
         watch,
     )?;
+    let lost = field.and_then(|field| field.lost(existing));
+    cuts.warnings.extend(lost);
     release.deltas.clone_from(&cuts.deltas);
     let path = release.path();
     let text = release.to_json().map_err(|source| RepoError::Document {

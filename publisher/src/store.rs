@@ -37,6 +37,8 @@ impl Store {
         fs::create_dir_all(root).map_err(io("create", root))?;
         let path = root.join(LOCK);
         let lock = File::create(&path).map_err(io("create", &path))?;
+        #[cfg(test)]
+        crate::tests::images::no_child_starts();
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(RepoError::Busy { path: root.into() }),

@@ -4,10 +4,14 @@ use core::ops::Range;
 
 use crate::coding::bits::BitReader;
 use crate::container::{Group, HEADER_LEN, Header, Part, Table};
+use crate::encode::ext4::{self, Free};
 use crate::error::DeltaError;
 use crate::frame::areas;
 use crate::limits::MAX_RUNS;
 use crate::map::{Run, read_runs};
+
+/// Runs are compared in pieces of so many bytes.
+const PIECE: usize = 1 << 20;
 
 /// Lengths of the parts of a delta, in bytes of the blob.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +40,8 @@ pub struct FrameParts {
     pub makes: Range<u64>,
     /// Its length in the blob, in bytes.
     pub length: u64,
-    /// Bytes that are as they were in the old image, wherever they stood.
+    /// Bytes that are as they were in the old image, wherever they stood, or that the device
+    /// makes itself: checksums of metadata.
     pub copied: u64,
     /// Bytes that are zero and cost nothing.
     pub zeros: u64,
@@ -71,6 +76,7 @@ pub fn explain(
     let table_end = HEADER_LEN as u64 + u64::from(header.table_len);
     let table = part(blob, &(HEADER_LEN as u64..table_end))?;
     let table = Table::parse(table, &header)?;
+    let (_, free) = ext4::find(new, header.segment_log);
     let mut parts = Parts {
         table: table_end,
         ..Parts::default()
@@ -80,7 +86,7 @@ pub fn explain(
         parts.maps += length(&group.map);
         for frame in &group.frames {
             parts.frames += length(frame);
-            see(&frame_parts(frame, &runs, old, new));
+            see(&frame_parts(frame, &runs, old, new, &free));
         }
     }
     Ok(parts)
@@ -112,7 +118,7 @@ fn runs(blob: &[u8], group: &Group, old_len: u64) -> Result<Vec<Run>, DeltaError
     read_runs(&mut bits, makes.start, makes.end, old_len, MAX_RUNS)
 }
 
-fn frame_parts(frame: &Part, runs: &[Run], old: &[u8], new: &[u8]) -> FrameParts {
+fn frame_parts(frame: &Part, runs: &[Run], old: &[u8], new: &[u8], free: &Free) -> FrameParts {
     let mut parts = FrameParts {
         makes: frame.makes.clone(),
         length: length(frame),
@@ -123,18 +129,18 @@ fn frame_parts(frame: &Part, runs: &[Run], old: &[u8], new: &[u8]) -> FrameParts
     let mut walk = areas(runs, &frame.makes);
     while let Some(area) = walk.next(runs) {
         let made = bytes(new, area.start..area.end);
-        match area.old {
-            // The range was held against both images when the map was read.
-            Some(from) => {
-                let from = bytes(old, from..from + (area.end - area.start));
-                let pairs = made.iter().zip(from);
-                let free = costs(&mut parts, area.start, Cost::Changed, pairs.map(|(a, b)| a != b));
-                parts.copied += free;
-            }
-            None => {
-                let free = costs(&mut parts, area.start, Cost::Sent, made.iter().map(|b| *b != 0));
-                parts.zeros += free;
-            }
+        let Some(from) = area.old else {
+            let sent = made.iter().map(|byte| *byte != 0);
+            parts.zeros += costs(&mut parts.costly, area.start, Cost::Sent, sent);
+            continue;
+        };
+        // The range was held against both images when the map was read.
+        let from = bytes(old, from..from + (area.end - area.start));
+        let pieces = made.chunks(PIECE).zip(from.chunks(PIECE));
+        for (start, (made, from)) in (area.start..).step_by(PIECE).zip(pieces) {
+            let made = free.as_before(made, from, start);
+            let changed = made.iter().zip(from).map(|(a, b)| a != b);
+            parts.copied += costs(&mut parts.costly, start, Cost::Changed, changed);
         }
     }
     parts
@@ -146,7 +152,7 @@ fn bytes(image: &[u8], range: Range<u64>) -> &[u8] {
 
 /// Enters the stretches of bytes that cost something; gives how many do not.
 fn costs(
-    parts: &mut FrameParts,
+    found: &mut Vec<(Range<u64>, Cost)>,
     start: u64,
     cost: Cost,
     costly: impl Iterator<Item = bool>,
@@ -157,9 +163,9 @@ fn costs(
             free += 1;
             continue;
         }
-        match parts.costly.last_mut() {
+        match found.last_mut() {
             Some((range, last)) if range.end == place && *last == cost => range.end += 1,
-            _ => parts.costly.push((place..place + 1, cost)),
+            _ => found.push((place..place + 1, cost)),
         }
     }
     free
@@ -174,7 +180,9 @@ mod tests {
         let mut state = seed | 1;
         (0..length)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 state.to_be_bytes()[0]
             })
             .collect()

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize;
+use switchback_manifest::Release;
 use switchback_types::Version;
 
 use crate::error::{RepoError, io};
@@ -40,6 +41,27 @@ impl Field {
         serde_json::from_slice(bytes)
     }
 
+    /// What to say about devices whose version is not among these, for people.
+    pub(crate) fn lost(&self, known: &[Release]) -> Option<String> {
+        let lost = self.versions.iter().filter(|(version, devices)| {
+            let published = known
+                .iter()
+                .any(|release| release.version.as_str() == *version);
+            **devices > 0 && !published
+        });
+        let (mut versions, mut sum) = (0_u64, 0_u64);
+        for (_, devices) in lost {
+            versions += 1;
+            sum = sum.saturating_add(*devices);
+        }
+        (versions > 0).then(|| {
+            format!(
+                "{sum} devices run versions that are not in the repository ({versions} of them): \
+                 no delta leads from those; keep more releases (`gc --keep`) to serve such devices"
+            )
+        })
+    }
+
     /// How many devices run a version.
     pub(crate) fn devices(&self, version: &Version) -> u64 {
         self.versions.get(version.as_str()).copied().unwrap_or(0)
@@ -56,6 +78,9 @@ mod tests {
         let field = Field::parse(field).unwrap();
         assert_eq!(field.devices(&"1.2.3".parse().unwrap()), 120);
         assert_eq!(field.devices(&"1.2.4".parse().unwrap()), 0);
+        let lost = field.lost(&[]).unwrap();
+        assert!(lost.starts_with("124 devices run versions"), "{lost}");
+        assert_eq!(Field::default().lost(&[]), None);
         for bad in [
             &b""[..],
             b"{}",

@@ -163,7 +163,9 @@ pub(crate) fn cut(
                 cut_one(store, release, new, base, &mut cuts, watch)?
             }
         };
-        if let (true, Some(reason)) = (base.named, fate.why_not()) {
+        // One that is not worth it is no mistake: the next release may be closer again.
+        let mistake = base.named && !matches!(fate, Fate::TooLarge { .. });
+        if let (true, Some(reason)) = (mistake, fate.why_not()) {
             return Err(RepoError::NoDelta {
                 from: base.release.version.clone(),
                 to: release.version.clone(),

@@ -15,6 +15,7 @@ use crate::repository::Repository;
 use crate::role::Role;
 
 use super::deltas::{apply, image, line};
+use super::images;
 use super::world::{Device, World};
 
 /// Reads a bundle as a device does: headers in a row, nothing but regular files.
@@ -164,11 +165,9 @@ fn the_same_repository_gives_the_same_bundle_and_other_tar_readers_agree() {
     let bytes = fs::read(&first.output).unwrap();
     let second = make(&world.copy(), &request(&world, "2", &["1"], true)).unwrap();
     assert_eq!((first.sha256, first.length), (second.sha256, second.length));
-    let output = Command::new("tar")
-        .args(["--list", "--file"])
-        .arg(&first.output)
-        .output()
-        .unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["--list", "--file"]).arg(&first.output);
+    let output = images::output(&mut tar).unwrap();
     assert!(output.status.success(), "{output:?}");
     let names: Vec<_> = entries(&bytes).into_iter().map(|(name, _)| name).collect();
     let listed = String::from_utf8(output.stdout).unwrap();

@@ -101,10 +101,15 @@ fn what_is_cut_follows_the_wish() {
     );
 
     let field = world.path("field.json");
-    fs::write(&field, r#"{"versions": {"1": 5, "3": 900}}"#).unwrap();
+    fs::write(&field, r#"{"versions": {"1": 5, "3": 900, "0": 7}}"#).unwrap();
     request.deltas.from.clear();
     request.deltas.last = 3;
     request.deltas.field = Some(field.clone());
+    let warnings = world.copy().publish(&request).unwrap().warnings;
+    assert!(
+        warnings[0].starts_with("7 devices run versions"),
+        "{warnings:?}"
+    );
     assert_eq!(
         sources(&world.copy().publish(&request).unwrap()),
         ["3", "1", "4"]
@@ -144,11 +149,8 @@ fn a_delta_that_is_not_worth_it_is_left_out_and_that_is_said() {
         assert!(matches!(report.fate, Fate::TooLarge { .. }), "{report:?}");
     }
     request.deltas.from = vec!["1".parse().unwrap()];
-    let error = world.copy().publish(&request).unwrap_err();
-    assert!(
-        error.to_string().contains("publish without --delta-from 1"),
-        "{error}"
-    );
+    let published = world.copy().publish(&request).unwrap();
+    assert_eq!(sources(&published), ["1", "2"]);
 
     let mut request = world.request("3", &image(3));
     request.deltas.memory = 1 << 20;
@@ -157,6 +159,11 @@ fn a_delta_that_is_not_worth_it_is_left_out_and_that_is_said() {
         published.deltas[0].fate,
         Fate::TooMuchMemory { .. }
     ));
+    request.deltas.from = vec!["1".parse().unwrap()];
+    let error = world.copy().publish(&request).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("publish without --delta-from 1"), "{text}");
+    request.deltas.from.clear();
     request.deltas.memory = u64::MAX;
     request.packing.segment_size = 2 << 20;
     let published = world.copy().publish(&request).unwrap();

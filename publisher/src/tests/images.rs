@@ -2,20 +2,41 @@
 
 use std::fs::{self, FileTimes};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use super::world::{World, noise};
 
+/// Held while a process is being started.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Runs a command to its end. A child has the parent's locked files until it has become another
+/// program: [`no_child_starts`] waits for that.
+pub(super) fn output(command: &mut Command) -> std::io::Result<Output> {
+    let child = {
+        let _starting = STARTING.lock();
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn()
+    };
+    child?.wait_with_output()
+}
+
+/// Returns when no other test is starting a process: a lock that was let go is free then.
+pub(crate) fn no_child_starts() {
+    drop(STARTING.lock());
+}
+
 /// Runs a tool; what it needs is named when it is not there.
 pub(super) fn run(program: &str, package: &str, arguments: &[&str], time: &str) {
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         .env("E2FSPROGS_FAKE_TIME", time)
-        .env_remove("SOURCE_DATE_EPOCH")
-        .output()
+        .env_remove("SOURCE_DATE_EPOCH");
+    let output = output(&mut command)
         .unwrap_or_else(|error| panic!("{program} (Debian package {package}): {error}"));
     assert!(output.status.success(), "{program}: {output:?}");
 }

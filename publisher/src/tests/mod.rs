@@ -6,7 +6,7 @@ mod collecting;
 mod crash;
 mod deltas;
 mod device;
-mod images;
+pub(crate) mod images;
 mod keys;
 mod looking;
 mod rules;

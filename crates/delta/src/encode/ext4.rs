@@ -4,7 +4,7 @@ use crate::seal::{Inodes, MOST, Seals, crc32c, inode_places, is_directory};
 
 /// Bytes of the new image that need not be coded: the decoder makes them.
 #[derive(Debug, Default)]
-pub(super) struct Free {
+pub(crate) struct Free {
     /// Where they are, two or four bytes each, in order.
     places: Vec<(u64, u8)>,
 }
@@ -24,7 +24,7 @@ impl Free {
 
     /// The bytes of a run, those that are free as in the old image. `start` is their place in the
     /// new image.
-    pub(super) fn as_before(&self, bytes: &[u8], old: &[u8], start: u64) -> Vec<u8> {
+    pub(crate) fn as_before(&self, bytes: &[u8], old: &[u8], start: u64) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for at in self.within(start, start + bytes.len() as u64) {
             bytes[at] = old[at];
@@ -58,7 +58,7 @@ const OWN_SEED: u64 = 0x2000;
 const WIDE: u64 = 0x80;
 
 /// What of an image's checksums follows from the rest of it, given segments of a size.
-pub(super) fn find(image: &[u8], segment_log: u8) -> (Seals, Free) {
+pub(crate) fn find(image: &[u8], segment_log: u8) -> (Seals, Free) {
     seals(image, segment_log).unwrap_or_default()
 }
 

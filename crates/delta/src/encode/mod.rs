@@ -9,7 +9,7 @@
 )]
 
 mod elf;
-mod ext4;
+pub(crate) mod ext4;
 mod frame;
 mod gaps;
 mod index;
