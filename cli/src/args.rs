@@ -36,6 +36,14 @@ pub(crate) enum Verb {
         #[arg(long)]
         retry: bool,
     },
+    /// Install what a bundle brings: a file, or an https:// or http:// address.
+    Install {
+        /// The bundle, as `switchback-repo bundle` makes it.
+        bundle: String,
+        /// Try an image that failed on this device once more.
+        #[arg(long)]
+        retry: bool,
+    },
     /// Show what happens, as it happens.
     Watch,
     /// Go back to what the other slot holds, and stay there.

@@ -1,5 +1,6 @@
 //! One method for each verb.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -82,6 +83,38 @@ impl Client {
             options.insert("retry", Variant::from(true));
         }
         let job = self.manager.install(options).await?;
+        let ended = self.wait(&job, !json).await?;
+        let decision = self.manager.decision().await?;
+        finish(json, &ended)?;
+        Ok(if decision.go {
+            exit::OK
+        } else {
+            exit::NOTHING_TO_DO
+        })
+    }
+
+    pub(crate) async fn install(
+        &self,
+        bundle: &str,
+        retry: bool,
+        json: bool,
+    ) -> Result<u8, Failure> {
+        let mut options = Options::new();
+        if retry {
+            options.insert("retry", Variant::from(true));
+        }
+        let is_url = bundle.starts_with("https://") || bundle.starts_with("http://");
+        let job = if is_url {
+            self.manager.install_url(bundle, options).await?
+        } else {
+            // Opened here: the daemon need not see, or be allowed, what this user may.
+            let file = std::fs::File::open(bundle).map_err(|error| {
+                Failure::new(exit::FAILED, format!("{bundle}: cannot be opened: {error}"))
+            })?;
+            self.manager
+                .install_file(file.as_fd().into(), bundle, options)
+                .await?
+        };
         let ended = self.wait(&job, !json).await?;
         let decision = self.manager.decision().await?;
         finish(json, &ended)?;

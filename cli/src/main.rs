@@ -53,6 +53,7 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
             Verb::History => client.history(json).await,
             Verb::Check => client.check(json).await,
             Verb::Update { retry } => client.update(retry, json).await,
+            Verb::Install { bundle, retry } => client.install(&bundle, retry, json).await,
             Verb::Rollback { reason } => client.rollback(reason.as_deref(), json).await,
             Verb::Repair => client.repair(json).await,
             Verb::Watch => watch::forever(&client, json).await,

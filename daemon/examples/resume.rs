@@ -350,8 +350,11 @@ impl Bench {
                 cancel: &Cancel::default(),
                 progress: &mut |_| {},
                 pause: &mut |_| {},
+                layout: &layout,
+                running: None,
+                begun: true,
             }
-            .run(&self.release, &layout.inactive());
+            .run(&self.release);
             assert_eq!(result.is_err(), memory.0.lock().unwrap().dead, "{result:?}");
             // What is read twice now is the price of the cut before.
             let reads = source.reads.lock().unwrap();

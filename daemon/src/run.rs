@@ -101,6 +101,8 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         let worker = worker::start(Worker {
             source: Box::new(source),
             trust,
+            repository: settings.repository.clone(),
+            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: reached.clone(),

@@ -75,6 +75,8 @@ pub enum Asked {
         /// The release.
         release: Box<TrustedRelease>,
     },
+    /// A bundle brings this release.
+    Bundled(Box<TrustedRelease>),
     /// Verified metadata names nothing for this device.
     Nothing(String),
     /// No answer.
@@ -90,6 +92,7 @@ enum Failure {
     Fetch(FetchError),
     Tuf(TufError),
     Content(String),
+    Stale(String),
     Record(RecordError),
 }
 
@@ -104,7 +107,7 @@ impl Failure {
         match self {
             Self::Fetch(error) => chain(error),
             Self::Tuf(error) => chain(error),
-            Self::Content(detail) => detail.clone(),
+            Self::Content(detail) | Self::Stale(detail) => detail.clone(),
             Self::Record(error) => chain(error),
         }
     }
@@ -113,6 +116,7 @@ impl Failure {
         let text = self.text();
         match self {
             Self::Content(_) => Asked::Untrusted(text),
+            Self::Stale(_) => Asked::Stale(text),
             // Trust that cannot be remembered protects nothing: act on nothing new.
             Self::Fetch(_) | Self::Record(_) => Asked::Unreachable(text),
             Self::Tuf(error) => match error.kind() {
@@ -299,7 +303,7 @@ impl Trust {
         reached();
         let url = source.url("metadata");
         if let Freshness::Stale(staleness) = refreshed.freshness() {
-            return Err(Failure::Content(format!("{url}: {staleness}")));
+            return Err(Failure::Stale(format!("{url}: {staleness}")));
         }
         let path = release_path(product, version);
         let found = find(&mut refreshed, source, path.clone(), &mut Documents::new())?;
@@ -310,6 +314,21 @@ impl Trust {
         TrustedRelease::from_verified(&release)
             .map(Box::new)
             .map_err(|error| Failure::Content(chain(&error)))
+    }
+
+    /// What a bundle brings. Its metadata is held to the same rules as a server's: nothing older than
+    /// what this device has seen, and nothing that has expired.
+    pub fn bundled(
+        &mut self,
+        source: &dyn Source,
+        product: &ProductName,
+        version: &Version,
+        clock: Timestamp,
+    ) -> Asked {
+        match self.try_release(source, product, version, clock, &mut || {}) {
+            Ok(release) => Asked::Bundled(release),
+            Err(failure) => failure.asked(),
+        }
     }
 
     /// Stores the state before anything is done on its word; writes only what changed.

@@ -2,23 +2,24 @@
 //! after another, and reports to the driver.
 
 use std::collections::HashSet;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
-use switchback_types::{Digest, SlotName, Timestamp, Version};
+use switchback_types::{Digest, ProductName, SlotName, Timestamp, Version};
 use switchback_update_core::{Attempt, ImageIdentity, InstallFailure};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cancel::Cancel;
 use crate::driver::Message;
-use crate::fetch::Source;
+use crate::fetch::{Bundle, BundlePlace, Source, open_url};
 use crate::health::Reached;
 use crate::host::Host;
 use crate::install::{Fetched, InstallProgress, Installed, Installer, Stage, identity};
 use crate::report::chain;
-use crate::settings::DeviceSettings;
+use crate::settings::{DeviceSettings, RepositorySettings};
 use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
 use crate::trust::{Asked, Trust};
 
@@ -33,8 +34,24 @@ pub enum Job {
         /// What runs, as far as is known.
         running: Option<ImageIdentity>,
     },
+    /// Open a bundle and look at what it brings.
+    Open {
+        /// The bundle.
+        place: BundlePlace,
+        /// What runs, as far as is known.
+        running: Option<ImageIdentity>,
+    },
     /// Write a release into the inactive slot.
-    Install(Box<TrustedRelease>),
+    Install {
+        /// The release.
+        release: Box<TrustedRelease>,
+        /// What runs, as far as is known.
+        running: Option<ImageIdentity>,
+        /// Whether the slot is known to hold parts of the image.
+        begun: bool,
+        /// Whether its content is in the bundle that was opened last.
+        bundled: bool,
+    },
     /// Read the inactive slot back.
     Verify(Attempt),
     /// Hash a slot of unknown content.
@@ -90,6 +107,10 @@ pub struct Worker {
     pub source: Box<dyn Source>,
     /// What is trusted.
     pub trust: Trust,
+    /// How it is reached.
+    pub repository: RepositorySettings,
+    /// A bundle that was opened and not installed yet.
+    pub bundle: Option<Bundle>,
     /// What this device is.
     pub device: DeviceSettings,
     /// The slots.
@@ -137,7 +158,17 @@ impl Worker {
     pub fn work(&mut self, job: Job) {
         let report = match job {
             Job::Poll { running } => Some(self.poll(running.as_ref())),
-            Job::Install(release) => Some(Report::SlotDone(self.install(&release))),
+            Job::Open { place, running } => Some(self.open(place, running.as_ref())),
+            Job::Install {
+                release,
+                running,
+                begun,
+                bundled,
+            } => {
+                let bundle = self.bundle.take().filter(|_| bundled);
+                let done = self.install(&release, running.as_ref(), begun, bundle.as_ref());
+                Some(Report::SlotDone(done))
+            }
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
             Job::Identify(slot) => self.identify(slot),
             Job::Check { image, cancel } => Some(self.check(&image, &cancel)),
@@ -168,6 +199,46 @@ impl Worker {
         }
     }
 
+    fn open(&mut self, place: BundlePlace, running: Option<&ImageIdentity>) -> Report {
+        let clock = self.host.now();
+        let asked = match self.open_bundle(place) {
+            Ok((bundle, product, version)) if product == self.device.product => {
+                let asked = self.trust.bundled(&bundle, &product, &version, clock);
+                self.bundle = Some(bundle);
+                asked
+            }
+            Ok((_, product, version)) => Asked::Nothing(format!(
+                "the bundle brings version {version} of {product}, this device is a {}",
+                self.device.product
+            )),
+            Err(detail) => Asked::Unreachable(detail),
+        };
+        let runs_already = match (&asked, running) {
+            (Asked::Bundled(release), Some(running)) if running.sequence == 0 => {
+                self.runs(&identity(release), running)
+            }
+            _ => false,
+        };
+        Report::Polled {
+            asked,
+            now: self.trust.now(self.host.now()),
+            runs_already,
+        }
+    }
+
+    fn open_bundle(&self, place: BundlePlace) -> Result<(Bundle, ProductName, Version), String> {
+        let (name, reader): (_, Box<dyn Read + Send>) = match place {
+            BundlePlace::File { name, file } => (name, Box::new(BufReader::new(file))),
+            BundlePlace::Url(url) => {
+                let reader = open_url(&self.repository, &url).map_err(|error| chain(&error))?;
+                (url, reader)
+            }
+        };
+        let bundle = Bundle::open(&name, reader).map_err(|error| chain(&error))?;
+        let (product, version) = bundle.release().map_err(|error| chain(&error))?;
+        Ok((bundle, product, version))
+    }
+
     /// Whether the slot that came from the factory holds this release: hashed once for each
     /// release of the same version.
     fn runs(&mut self, image: &ImageIdentity, running: &ImageIdentity) -> bool {
@@ -193,15 +264,27 @@ impl Worker {
         }
     }
 
-    fn install(&self, release: &TrustedRelease) -> Result<Installed, InstallFailure> {
+    fn install(
+        &self,
+        release: &TrustedRelease,
+        running: Option<&ImageIdentity>,
+        begun: bool,
+        bundle: Option<&Bundle>,
+    ) -> Result<Installed, InstallFailure> {
         let mut progress = self.progress();
         Installer {
-            source: &*self.source,
+            source: match bundle {
+                Some(bundle) => bundle,
+                None => &*self.source,
+            },
             cancel: &self.cancel,
             progress: &mut progress,
             pause: &mut |time| self.host.pause(time),
+            layout: &self.layout,
+            running,
+            begun,
         }
-        .run(release, &self.layout.inactive())
+        .run(release)
     }
 
     fn verify(&self, attempt: &Attempt) -> Result<Installed, InstallFailure> {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
+use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
 
 const EXIT_CODES: &str = "\
@@ -49,6 +50,20 @@ pub enum Verb {
     Channel(ChannelVerb),
     /// Sign anew before signatures run out: snapshot and timestamp, unless roles are given.
     Refresh(RefreshArgs),
+    /// Take old releases out of the repository and delete what nothing needs any more.
+    ///
+    /// Releases that a channel names and the newest ones of each product stay, with everything
+    /// that belongs to them. Devices that run a release which was removed still update: with a
+    /// delta from it, or without.
+    Gc(GcArgs),
+    /// Write one file with all that it takes to install a release: for a stick, or for
+    /// `switchback install`.
+    ///
+    /// A bundle is a tar file. It is checked by the signatures in it, exactly as the repository
+    /// is, and holds until those end: bundles for devices that are seldom visited come from a
+    /// repository whose timestamp holds long. It is made of deltas, of the whole image, or of
+    /// both; the same repository gives the same bundle.
+    Bundle(BundleArgs),
     /// Show what a repository or one of its files says, and what is wrong with it.
     Inspect(InspectArgs),
     /// Print a completion script for a shell.
@@ -190,6 +205,44 @@ pub struct PublishArgs {
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SEGMENT_SIZE,
           value_parser = parse_segment_size)]
     pub segment_size: u32,
+    /// Which deltas lead to the release.
+    #[command(flatten)]
+    pub deltas: DeltaArgs,
+}
+
+/// Which deltas `publish` cuts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Deltas")]
+pub struct DeltaArgs {
+    /// Cut deltas from so many older releases that share hardware with this one, the newest
+    /// first; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u8).range(..=64))]
+    pub deltas: u8,
+    /// Cut a delta from this version as well, unless it is not worth it; may be given several
+    /// times.
+    #[arg(long, value_name = "VERSION")]
+    pub delta_from: Vec<Version>,
+    /// A file that says how many devices run which version, the most used are served first:
+    /// {"versions": {"1.2.3": 120}}.
+    #[arg(long, value_name = "FILE")]
+    pub field: Option<PathBuf>,
+    /// Leave out deltas that take more memory than this to cut: both images and 360 MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub delta_memory: u32,
+}
+
+impl DeltaArgs {
+    /// As one value.
+    #[must_use]
+    pub fn request(&self) -> DeltaRequest {
+        DeltaRequest {
+            last: self.deltas.into(),
+            from: self.delta_from.clone(),
+            field: self.field.clone(),
+            memory: u64::from(self.delta_memory) << 20,
+        }
+    }
 }
 
 /// The verbs of `channel`.
@@ -256,11 +309,49 @@ pub struct RefreshArgs {
     pub roles: Vec<Role>,
 }
 
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// So many of the newest releases of each product stay in any case.
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `bundle`.
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub source: Source,
+    /// The line of releases [default: the repository's only one].
+    #[arg(long, value_name = "NAME")]
+    pub product: Option<ProductName>,
+    /// The release.
+    #[arg(long = "version", value_name = "VERSION")]
+    pub release_version: Version,
+    /// Put in the delta from this version; may be given several times.
+    #[arg(long, value_name = "VERSION")]
+    pub from: Vec<Version>,
+    /// Put in the whole image [default: unless --from is given].
+    #[arg(long)]
+    pub full: bool,
+    /// The bundle; a file of this name is replaced.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct InspectArgs {
-    /// A release, channel or metadata file.
+    /// A release, channel, delta or metadata file.
     #[arg(value_name = "FILE", group = "what")]
     pub file: Option<PathBuf>,
     /// The repository's directory.
@@ -273,6 +364,21 @@ pub struct InspectArgs {
     /// Read every blob and compare its digest, not only its length.
     #[arg(long, requires = "repo")]
     pub content: bool,
+    /// Explain the deltas to this version: what they are made of, and for ext4 which files cause
+    /// it. Takes the memory of both images.
+    #[arg(
+        long = "version",
+        value_name = "VERSION",
+        requires = "repo",
+        conflicts_with = "content"
+    )]
+    pub release_version: Option<Version>,
+    /// Explain the delta from this version only.
+    #[arg(long, value_name = "VERSION", requires = "release_version")]
+    pub from: Option<Version>,
+    /// The line of releases [default: the repository's only one].
+    #[arg(long, value_name = "NAME", requires = "release_version")]
+    pub product: Option<ProductName>,
 }
 
 /// RFC 3339, or seconds since the epoch as `SOURCE_DATE_EPOCH` has them.

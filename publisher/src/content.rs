@@ -15,6 +15,7 @@ use switchback_types::Digest;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
+use crate::deltas::{Progress, Watch};
 use crate::error::{RepoError, io};
 use crate::store::Store;
 
@@ -70,7 +71,7 @@ pub fn store_image(
     store: &Store,
     path: &Path,
     packing: Packing,
-    progress: &dyn Fn(u64),
+    progress: &Watch<'_>,
 ) -> Result<StoredImage, RepoError> {
     let file = File::open(path).map_err(io("open", path))?;
     let size = image_size(&file, path)?;
@@ -84,7 +85,9 @@ pub fn store_image(
         digests.push(frame.digest);
         // A frame is at most a little longer than a segment, which has 32 bits.
         lengths.push(u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX));
-        progress(digests.len() as u64 * u64::from(packing.segment_size));
+        progress(Progress::Packed(
+            digests.len() as u64 * u64::from(packing.segment_size),
+        ));
         Ok(())
     })?;
     if image.size != size {
@@ -95,7 +98,7 @@ pub fn store_image(
         });
     }
     sink.flush().map_err(io("write the pack for", path))?;
-    let blob = sink.finish();
+    let (_, blob) = sink.finish();
     if !is_stored(store, &blob)? {
         store.keep(pack, &blob.path())?;
     }
@@ -233,7 +236,7 @@ fn compress_segment(
 }
 
 /// Stores bytes under their digest.
-fn put_blob(store: &Store, bytes: &[u8]) -> Result<BlobRef, RepoError> {
+pub(crate) fn put_blob(store: &Store, bytes: &[u8]) -> Result<BlobRef, RepoError> {
     let blob = BlobRef {
         sha256: Digest::from_bytes(Sha256::digest(bytes).into()),
         length: bytes.len() as u64,
@@ -258,18 +261,18 @@ fn is_stored(store: &Store, blob: &BlobRef) -> Result<bool, RepoError> {
 pub(crate) fn digest_file(path: &Path) -> io::Result<BlobRef> {
     let mut sink = DigestingWriter::new(io::sink());
     io::copy(&mut File::open(path)?, &mut sink)?;
-    Ok(sink.finish())
+    Ok(sink.finish().1)
 }
 
 /// Passes bytes on and remembers their digest.
-struct DigestingWriter<W> {
+pub(crate) struct DigestingWriter<W> {
     inner: W,
     hasher: Sha256,
     length: u64,
 }
 
 impl<W: Write> DigestingWriter<W> {
-    fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self {
             inner,
             hasher: Sha256::new(),
@@ -277,11 +280,13 @@ impl<W: Write> DigestingWriter<W> {
         }
     }
 
-    fn finish(self) -> BlobRef {
-        BlobRef {
+    /// What was written to, and what was written.
+    pub(crate) fn finish(self) -> (W, BlobRef) {
+        let blob = BlobRef {
             sha256: Digest::from_bytes(self.hasher.finalize().into()),
             length: self.length,
-        }
+        };
+        (self.inner, blob)
     }
 }
 

@@ -98,13 +98,22 @@ impl Edit {
             custom,
             _extra: HashMap::new(),
         };
-        let targets = match role {
-            Role::Channels => &mut self.repository.metadata.channels,
-            _ => &mut self.repository.metadata.releases,
-        };
+        let targets = self.repository.targets_of_mut(role);
         targets.targets.insert(name, target);
         self.changed.insert(role);
         Ok(())
+    }
+
+    /// Takes a document out of its role. Its file stays, for those who still read older metadata.
+    pub(crate) fn remove_document(&mut self, role: Role, path: &TargetPath) {
+        let targets = self.repository.targets_of_mut(role);
+        let before = targets.targets.len();
+        targets
+            .targets
+            .retain(|name, _| name.resolved() != path.as_str());
+        if targets.targets.len() != before {
+            self.changed.insert(role);
+        }
     }
 
     /// Has a role signed anew although nothing in it changed.

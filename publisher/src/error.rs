@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use switchback_manifest::ManifestError;
+use switchback_manifest::{ManifestError, Release};
 use switchback_types::{Digest, ProductName, Timestamp, Version};
 
+use crate::repository::list;
 use crate::role::Role;
 
 /// Why the program ended, for scripts: the exit codes of `switchback-repo`.
@@ -170,6 +171,12 @@ pub enum RepoError {
         /// What it should have.
         expected: Digest,
     },
+    /// A file that signed documents name is not there.
+    #[error("{} is missing: signed documents name it; restore it from a copy of the repository", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A document cannot be understood or may not be written.
     #[error("{path} cannot be used")]
     Document {
@@ -180,7 +187,7 @@ pub enum RepoError {
         source: ManifestError,
     },
     /// A file is none of the kinds that `inspect` shows.
-    #[error("{} is neither a release, nor a channel, nor repository metadata", path.display())]
+    #[error("{} is neither a release, nor a channel, nor a delta, nor repository metadata", path.display())]
     UnknownFile {
         /// The file.
         path: PathBuf,
@@ -266,6 +273,81 @@ pub enum RepoError {
         #[source]
         source: std::io::Error,
     },
+    /// The hint file is not one.
+    #[error("{} cannot be read as devices per version; it should look like {{\"versions\": {{\"1.2.3\": 120}}}}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// What the JSON reader says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The encoder failed.
+    #[error("cannot cut a delta from {from} to {to}")]
+    Delta {
+        /// The old version.
+        from: Version,
+        /// The new version.
+        to: Version,
+        /// What the encoder says.
+        #[source]
+        source: switchback_delta::DeltaError,
+    },
+    /// A delta that was asked for by name cannot be had.
+    #[error(
+        "there is no delta from {from} to {to}: {reason}; publish without --delta-from {from}, or mend that"
+    )]
+    NoDelta {
+        /// The old version.
+        from: Version,
+        /// The new version.
+        to: Version,
+        /// Why.
+        reason: String,
+    },
+    /// No device runs both releases.
+    #[error(
+        "version {from} has no hardware in common with {to}: no device could use a delta; check --compatible, or leave --delta-from {from} out"
+    )]
+    DeltaIncompatible {
+        /// The old version.
+        from: Version,
+        /// The new version.
+        to: Version,
+    },
+    /// A delta blob cannot be taken apart.
+    #[error("the delta {} cannot be read", path.display())]
+    DeltaUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: switchback_delta::DeltaError,
+    },
+    /// A release has no delta from a version.
+    #[error("version {version} has no delta from {from}; it has deltas from: {known}")]
+    NotInRelease {
+        /// The release.
+        version: Version,
+        /// What was asked for.
+        from: Version,
+        /// What there is.
+        known: String,
+    },
+    /// A bundle would not be one that devices take.
+    #[error(
+        "no bundle can be made of {what}: {length} bytes, at most {limit} are possible; {way_out}"
+    )]
+    BundleLimit {
+        /// What is too long.
+        what: String,
+        /// Its length in bytes.
+        length: u64,
+        /// Most bytes possible.
+        limit: u64,
+        /// What to do instead.
+        way_out: &'static str,
+    },
     /// The repository does not have this product.
     #[error("the repository has no product {wanted}; it has {known}")]
     NoSuchProduct {
@@ -325,11 +407,41 @@ pub enum RepoError {
 }
 
 impl RepoError {
+    /// No release of the product has the version; `releases` are there.
+    pub(crate) fn no_such_release(
+        product: &ProductName,
+        version: Version,
+        releases: &[Release],
+    ) -> Self {
+        let known: Vec<_> = releases.iter().map(|release| &release.version).collect();
+        Self::NoSuchRelease {
+            product: product.clone(),
+            version,
+            known: list(&known),
+        }
+    }
+
+    /// The release has no delta from the version; `releases` are all of its product.
+    pub(crate) fn not_in_release(release: &Release, from: &Version, releases: &[Release]) -> Self {
+        let sources = releases
+            .iter()
+            .filter(|base| release.delta_from(&base.image.sha256).is_some());
+        let known: Vec<_> = sources.map(|base| &base.version).collect();
+        Self::NotInRelease {
+            version: release.version.clone(),
+            from: from.clone(),
+            known: list(&known),
+        }
+    }
+
     /// The exit code that belongs to this error.
     #[must_use]
     pub fn exit_kind(&self) -> ExitKind {
         match self {
-            Self::Io { .. } | Self::Signing { .. } | Self::Compression { .. } => ExitKind::Io,
+            Self::Io { .. }
+            | Self::Signing { .. }
+            | Self::Compression { .. }
+            | Self::Delta { .. } => ExitKind::Io,
             Self::RepositoryExists { .. }
             | Self::KeysInsideRepository { .. }
             | Self::KeysTaken { .. }
@@ -343,6 +455,7 @@ impl RepoError {
             | Self::Metadata { .. }
             | Self::Layout { .. }
             | Self::Damaged { .. }
+            | Self::Missing { .. }
             | Self::Problems { .. } => ExitKind::Repository,
             Self::NoPinnedRoot { .. }
             | Self::KeyMissing { .. }
@@ -357,6 +470,12 @@ impl RepoError {
             | Self::ImageTooLarge { .. }
             | Self::ImageChanged { .. }
             | Self::NotesTooLong { .. }
+            | Self::Field { .. }
+            | Self::NoDelta { .. }
+            | Self::DeltaIncompatible { .. }
+            | Self::DeltaUnreadable { .. }
+            | Self::NotInRelease { .. }
+            | Self::BundleLimit { .. }
             | Self::NoSuchProduct { .. }
             | Self::WhichProduct { .. }
             | Self::NoSuchRelease { .. }

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
+use switchback_delta::{DeltaError, Header};
 use switchback_manifest::{BlobRef, Channel, FrameTable, MAX_DOCUMENT_BYTES, Release, SegmentList};
 use switchback_types::{ProductName, Timestamp};
 
 use crate::content::digest_file;
 use crate::error::{RepoError, io as io_error};
+use crate::explain::DeltaHeader;
 use crate::repository::Repository;
 use crate::role::Role;
 
@@ -64,6 +66,8 @@ pub enum FileReport {
     Release(Box<Release>),
     /// A channel document.
     Channel(Channel),
+    /// A delta: what its first bytes say.
+    Delta(DeltaHeader),
     /// Metadata of a role; nothing was verified.
     Metadata(Value),
 }
@@ -175,11 +179,7 @@ fn check_channel(
 
 fn check_content(path: &Path, release: &Release, depth: Depth, problems: &mut Vec<String>) {
     let mut whole = true;
-    for blob in [
-        &release.image.segments,
-        &release.full.frames,
-        &release.full.blob,
-    ] {
+    for blob in release.blobs() {
         if let Err(problem) = check_blob(path, blob, depth) {
             whole = false;
             problems.push(format!("release {}: {problem}", release.version));
@@ -240,6 +240,14 @@ pub fn inspect_file(path: &Path) -> Result<FileReport, RepoError> {
         .and_then(|file| file.take(MAX_METADATA_BYTES).read_to_end(&mut bytes))
         .map_err(io_error("read", path))?;
     let unknown = || RepoError::UnknownFile { path: path.into() };
+    match bytes.first_chunk().map(Header::parse) {
+        None | Some(Err(DeltaError::NotADelta)) => {}
+        Some(Ok(header)) => return Ok(FileReport::Delta(DeltaHeader::from(&header))),
+        Some(Err(source)) => {
+            let path = path.into();
+            return Err(RepoError::DeltaUnreadable { path, source });
+        }
+    }
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| unknown())?;
     if value.pointer("/signed/_type").is_some() {
         return Ok(FileReport::Metadata(value));

@@ -13,17 +13,24 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod advice;
+pub mod bundle;
 pub mod channel;
 pub mod cli;
 pub mod content;
+pub mod deltas;
 mod edit;
 mod error;
+pub mod explain;
+mod filesystem;
 mod format;
+pub mod gc;
 pub mod init;
 pub mod inspect;
 mod keys;
 mod metadata;
 mod output;
+mod progress;
 pub mod refresh;
 pub mod release;
 mod repository;
@@ -32,6 +39,7 @@ mod run;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 pub use edit::Workplace;
 pub use error::{ExitKind, RepoError};

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchback_manifest::{Channel, Release};
-use switchback_types::{ByteCount, Compatible, ProductName};
+use switchback_types::{ByteCount, Compatible, Digest, ProductName};
 
+use crate::bundle::Bundled;
 use crate::channel::ChannelSet;
+use crate::explain::{DeltaExplained, DeltaHeader, Explained, PartsExplained};
+use crate::gc::Collected;
 use crate::inspect::{FileReport, RepositoryReport};
 use crate::refresh::Refreshed;
 use crate::release::Published;
@@ -27,6 +30,9 @@ pub(crate) enum Answer {
     ChannelSet(ChannelSet),
     Channels(Vec<Channel>),
     Refreshed(Refreshed),
+    Collected(Collected),
+    Bundled(Bundled),
+    Explained(Explained),
     Repository(Box<RepositoryReport>),
     File(FileReport),
 }
@@ -63,7 +69,11 @@ impl Answer {
                     role.role, role.version, role.expires
                 )
             }),
+            Self::Collected(collected) => write_collected(collected, out),
+            Self::Bundled(bundled) => write_bundled(bundled, out),
+            Self::Explained(explained) => write_explained(explained, out),
             Self::Repository(report) => write_repository(report, out),
+            Self::File(FileReport::Delta(header)) => write_header(header, out),
             Self::File(FileReport::Release(release)) => write_release(release, out),
             Self::File(FileReport::Channel(channel)) => write_channel(channel, out),
             Self::File(FileReport::Metadata(value)) => write_metadata(value, out),
@@ -78,6 +88,9 @@ impl Answer {
             Self::ChannelSet(set) => tree(set)?,
             Self::Channels(channels) => json!({ "channels": channels }),
             Self::Refreshed(refreshed) => tree(refreshed)?,
+            Self::Collected(collected) => tree(collected)?,
+            Self::Bundled(bundled) => tree(bundled)?,
+            Self::Explained(explained) => tree(explained)?,
             Self::Repository(report) => tree(report)?,
             Self::File(file) => tree(file)?,
         };
@@ -115,10 +128,18 @@ fn write_published(published: &Published, out: &mut dyn Write) -> io::Result<()>
             "  It was published already: the release was left as it is."
         )?;
     }
-    match &published.channel {
-        Some(channel) => writeln!(out, "  Channel {channel} names it."),
-        None => Ok(()),
+    for report in &published.deltas {
+        if let Some(reason) = report.fate.why_not() {
+            writeln!(out, "  No delta from {}: {reason}.", report.from)?;
+        }
     }
+    if let Some(channel) = &published.channel {
+        writeln!(out, "  Channel {channel} names it.")?;
+    }
+    for warning in &published.warnings {
+        writeln!(out, "  warning: {}", plain(warning))?;
+    }
+    Ok(())
 }
 
 fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
@@ -154,6 +175,15 @@ fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
         ByteCount(release.full.blob.length),
         percent(release.full.blob.length, image.size)
     )?;
+    for delta in &release.deltas {
+        writeln!(
+            out,
+            "  delta      {} ({:.1} %), from image {}",
+            ByteCount(delta.blob.length),
+            percent(delta.blob.length, release.full.blob.length),
+            delta.from.short()
+        )?;
+    }
     for line in release.notes.iter().flat_map(|notes| notes.lines()) {
         writeln!(out, "  | {}", plain(line))?;
     }
@@ -205,6 +235,145 @@ fn write_channel(channel: &Channel, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
+fn write_collected(collected: &Collected, out: &mut dyn Write) -> io::Result<()> {
+    let verb = if collected.dry_run {
+        "would go"
+    } else {
+        "removed"
+    };
+    for release in &collected.removed {
+        writeln!(out, "{verb:<9} {} {}", release.product, release.version)?;
+    }
+    writeln!(
+        out,
+        "releases  {} kept, {} {verb}",
+        collected.kept,
+        collected.removed.len()
+    )?;
+    for (what, freed) in [
+        ("content", collected.blobs),
+        ("targets", collected.documents),
+        ("metadata", collected.metadata),
+    ] {
+        let bytes = ByteCount(freed.bytes);
+        writeln!(out, "{what:<9} {} files {verb}, {bytes}", freed.files)?;
+    }
+    if collected.dry_run {
+        writeln!(out, "Nothing was changed.")?;
+    }
+    Ok(())
+}
+
+fn write_bundled(bundled: &Bundled, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", bundled.output.display())?;
+    writeln!(
+        out,
+        "  {} {}, {}, SHA-256 {}",
+        bundled.product,
+        bundled.version,
+        ByteCount(bundled.length),
+        bundled.sha256
+    )?;
+    for from in &bundled.from {
+        writeln!(out, "  for devices that run {from}")?;
+    }
+    if bundled.full {
+        writeln!(out, "  for every device")?;
+    }
+    for channel in &bundled.channels {
+        writeln!(out, "  channel {channel} names it")?;
+    }
+    writeln!(out, "  devices take it until {}", bundled.expires)?;
+    bundled
+        .warnings
+        .iter()
+        .try_for_each(|warning| writeln!(out, "  warning: {warning}"))
+}
+
+fn write_header(header: &DeltaHeader, out: &mut dyn Write) -> io::Result<()> {
+    let image = |digest: Digest, size| format!("image {digest} of {}", ByteCount(size));
+    writeln!(out, "delta")?;
+    writeln!(
+        out,
+        "  from {}",
+        image(header.from_sha256, header.from_size)
+    )?;
+    writeln!(out, "  to   {}", image(header.to_sha256, header.to_size))?;
+    writeln!(out, "  segments of {}", ByteCount(header.segment_size))?;
+    writeln!(out, "  what it is made of: give --repo and --version")
+}
+
+fn write_explained(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{} {}", explained.product, explained.version)?;
+    if explained.deltas.is_empty() {
+        writeln!(out, "  It has no deltas.")?;
+    }
+    for delta in &explained.deltas {
+        write_delta(delta, out)?;
+    }
+    Ok(())
+}
+
+fn write_delta(delta: &DeltaExplained, out: &mut dyn Write) -> io::Result<()> {
+    match &delta.from {
+        Some(from) => write!(out, "\ndelta from {from}")?,
+        None => write!(out, "\ndelta from image {}", delta.from_sha256.short())?,
+    }
+    writeln!(out, ", {}", ByteCount(delta.length))?;
+    match &delta.parts {
+        Some(parts) => write_parts(parts, out),
+        None => writeln!(
+            out,
+            "  its old image is not in the repository: nothing more is known"
+        ),
+    }
+}
+
+fn write_parts(parts: &PartsExplained, out: &mut dyn Write) -> io::Result<()> {
+    let all = parts.copied + parts.changed + parts.sent + parts.zeros;
+    writeln!(out, "  the new image")?;
+    for (what, bytes) in [
+        ("copied", parts.copied),
+        ("changed", parts.changed),
+        ("sent", parts.sent),
+        ("zeros", parts.zeros),
+    ] {
+        let size = ByteCount(bytes).to_string();
+        writeln!(
+            out,
+            "    {what:<8} {size:>10}  {:>6.2} %",
+            percent(bytes, all)
+        )?;
+    }
+    writeln!(out, "  the delta")?;
+    for (what, bytes) in [
+        ("table", parts.table),
+        ("maps", parts.maps),
+        ("frames", parts.frames),
+    ] {
+        writeln!(out, "    {what:<8} {:>10}", ByteCount(bytes).to_string())?;
+    }
+    if parts.files.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  what causes it       cost     changed        sent")?;
+    for file in &parts.files {
+        let size = |bytes| ByteCount(bytes).to_string();
+        writeln!(
+            out,
+            "    {:>21} {:>11} {:>11}  {}",
+            size(file.cost),
+            size(file.changed),
+            size(file.sent),
+            plain(&file.path)
+        )?;
+    }
+    if parts.more_files > 0 {
+        writeln!(out, "    and {} more", parts.more_files)?;
+    }
+    Ok(())
+}
+
 fn write_repository(report: &RepositoryReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "role       version  until                 keys")?;
     for role in &report.roles {
@@ -221,11 +390,12 @@ fn write_repository(report: &RepositoryReport, out: &mut dyn Write) -> io::Resul
         for release in &product.releases {
             writeln!(
                 out,
-                "  {:>4}  {:<20} {}, {:>10} to download, {}",
+                "  {:>4}  {:<20} {}, {:>10} to download, {:>2} deltas, {}",
                 release.sequence,
                 release.version,
                 release.image.sha256.short(),
                 ByteCount(release.full.blob.length).to_string(),
+                release.deltas.len(),
                 release.created
             )?;
         }

@@ -11,6 +11,9 @@ use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, 
 
 use crate::channel::{self, ChannelChange};
 use crate::content::{self, Packing, digest_file};
+use crate::deltas::{
+    self, Cuts, DeltaReport, DeltaRequest, Field, Goal, Unfit, Watch, Wish, choose,
+};
 use crate::edit::{Edit, Workplace};
 use crate::error::{RepoError, io};
 use crate::format;
@@ -48,6 +51,8 @@ pub struct PublishRequest {
     pub created: Timestamp,
     /// How the image is cut and compressed.
     pub packing: Packing,
+    /// Which deltas lead to it.
+    pub deltas: DeltaRequest,
 }
 
 /// What `publish` did.
@@ -59,6 +64,10 @@ pub struct Published {
     pub unchanged: bool,
     /// The channel that names it now.
     pub channel: Option<ChannelName>,
+    /// What became of each delta, in the order of the wish; empty when nothing was cut now.
+    pub deltas: Vec<DeltaReport>,
+    /// What makes deltas larger than they need be, for people.
+    pub warnings: Vec<String>,
 }
 
 /// Publishes a release. Asking for the same release again changes nothing and succeeds, so an
@@ -71,16 +80,16 @@ pub struct Published {
 pub fn publish(
     place: &Workplace<'_>,
     request: &PublishRequest,
-    progress: &dyn Fn(u64),
+    watch: &Watch<'_>,
 ) -> Result<Published, RepoError> {
     let mut edit = Edit::begin(place)?;
-    publish_in(&mut edit, request, progress)
+    publish_in(&mut edit, request, watch)
 }
 
 pub(crate) fn publish_in(
     edit: &mut Edit,
     request: &PublishRequest,
-    progress: &dyn Fn(u64),
+    watch: &Watch<'_>,
 ) -> Result<Published, RepoError> {
     let product = edit.repository.product(request.product.as_ref())?;
     match request.channel {
@@ -92,10 +101,10 @@ pub(crate) fn publish_in(
     let taken = existing
         .iter()
         .find(|release| release.version == request.version);
-    let (release, unchanged) = match taken {
+    let (release, unchanged, cuts) = match taken {
         Some(taken) => {
             check_same(taken, request, notes.as_deref())?;
-            (taken.clone(), true)
+            (taken.clone(), true, Cuts::default())
         }
         None => {
             let line = Line::of(&existing);
@@ -107,7 +116,8 @@ pub(crate) fn publish_in(
                 security_epoch,
                 notes,
             };
-            (cut(edit, request, draft, progress)?, false)
+            let (release, cuts) = cut(edit, request, draft, &existing, watch)?;
+            (release, false, cuts)
         }
     };
     if let Some(channel) = &request.channel {
@@ -122,6 +132,8 @@ pub(crate) fn publish_in(
         release,
         unchanged,
         channel: request.channel.clone(),
+        deltas: cuts.reports,
+        warnings: cuts.warnings,
     })
 }
 
@@ -133,19 +145,24 @@ struct Draft<'a> {
     notes: Option<String>,
 }
 
-/// Stores the image, then the document that names it.
+/// Stores the image and the deltas to it, then the document that names them.
 fn cut(
     edit: &mut Edit,
     request: &PublishRequest,
     draft: Draft<'_>,
-    progress: &dyn Fn(u64),
-) -> Result<Release, RepoError> {
+    existing: &[Release],
+    watch: &Watch<'_>,
+) -> Result<(Release, Cuts), RepoError> {
+    // Before minutes of compression, not after.
+    let field = request.deltas.field.as_deref().map(Field::read);
+    let field = field.transpose()?;
+    let named = named_bases(request, draft.product, existing)?;
     let format = match request.format {
         Some(format) => format,
         None => format::detect(&request.image)?,
     };
-    let stored = content::store_image(edit.store(), &request.image, request.packing, progress)?;
-    let release = Release {
+    let stored = content::store_image(edit.store(), &request.image, request.packing, watch)?;
+    let mut release = Release {
         schema: SCHEMA,
         product: draft.product.clone(),
         compatible: request.compatible.clone(),
@@ -162,8 +179,32 @@ fn cut(
             kernel_id: request.kernel_id,
         },
         full: stored.full,
+        deltas: Vec::new(),
         notes: draft.notes,
     };
+    let wish = Wish {
+        last: request.deltas.last,
+        named,
+        field: field.as_ref(),
+    };
+    let goal = Goal {
+        compatible: &release.compatible,
+        sequence: release.sequence,
+        image: release.image.sha256,
+    };
+    let bases = choose(existing, &goal, &wish);
+    let memory = request.deltas.memory;
+    let mut cuts = deltas::cut(
+        edit.store(),
+        &release,
+        &request.image,
+        &bases,
+        memory,
+        watch,
+    )?;
+    let lost = field.and_then(|field| field.lost(existing));
+    cuts.warnings.extend(lost);
+    release.deltas.clone_from(&cuts.deltas);
     let path = release.path();
     let text = release.to_json().map_err(|source| RepoError::Document {
         path: path.to_string(),
@@ -174,7 +215,24 @@ fn cut(
         None => HashMap::new(),
     };
     edit.sign_document(Role::Releases, &path, &text, custom)?;
-    Ok(release)
+    Ok((release, cuts))
+}
+
+/// The releases that deltas must lead from.
+fn named_bases<'a>(
+    request: &PublishRequest,
+    product: &ProductName,
+    existing: &'a [Release],
+) -> Result<Vec<&'a Release>, RepoError> {
+    deltas::named(existing, &request.compatible, &request.deltas.from).map_err(
+        |unfit| match unfit {
+            Unfit::Unknown(version) => RepoError::no_such_release(product, version, existing),
+            Unfit::Incompatible(from) => RepoError::DeltaIncompatible {
+                from,
+                to: request.version.clone(),
+            },
+        },
+    )
 }
 
 /// Where a product's line of releases stands.

@@ -102,18 +102,10 @@ impl Repository {
     /// [`RepoError::NoSuchRelease`], otherwise as [`releases`](Self::releases).
     pub fn release(&self, product: &ProductName, version: &Version) -> Result<Release, RepoError> {
         let releases = self.releases(product)?;
-        let known: Vec<_> = releases
-            .iter()
-            .map(|release| release.version.clone())
-            .collect();
-        releases
-            .into_iter()
-            .find(|release| release.version == *version)
-            .ok_or_else(|| RepoError::NoSuchRelease {
-                product: product.clone(),
-                version: version.clone(),
-                known: list(&known),
-            })
+        let found = releases.iter().find(|release| release.version == *version);
+        found
+            .cloned()
+            .ok_or_else(|| RepoError::no_such_release(product, version.clone(), &releases))
     }
 
     /// All channels of a product, by name.
@@ -171,6 +163,50 @@ impl Repository {
             .collect()
     }
 
+    /// The releases of all products, in the order of their paths.
+    ///
+    /// # Errors
+    /// As [`releases`](Self::releases).
+    pub(crate) fn all_releases(&self) -> Result<Vec<Release>, RepoError> {
+        let targets = &self.signed_by(Role::Releases).targets;
+        let mut releases = Vec::new();
+        for (name, target) in targets {
+            let bytes = self.artifact(name, target)?;
+            releases.push(
+                Release::parse(&bytes).map_err(|source| RepoError::Document {
+                    path: name.resolved().to_owned(),
+                    source,
+                })?,
+            );
+        }
+        releases.sort_by_key(Release::path);
+        Ok(releases)
+    }
+
+    /// Every signed document: its path, and its file relative to the repository.
+    ///
+    /// # Errors
+    /// [`RepoError::Layout`].
+    pub(crate) fn artifact_files(&self) -> Result<Vec<(TargetPath, String)>, RepoError> {
+        let mut files = Vec::new();
+        for role in [Role::Targets, Role::Releases, Role::Channels] {
+            for (name, target) in &self.signed_by(role).targets {
+                let (path, sha256) = self.signed_as(name, target)?;
+                let file = artifact_file(&path, &sha256);
+                files.push((path, file));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The artifacts of the role that signs documents of this kind.
+    pub(crate) fn targets_of_mut(&mut self, role: Role) -> &mut Targets {
+        match role {
+            Role::Channels => &mut self.metadata.channels,
+            _ => &mut self.metadata.releases,
+        }
+    }
+
     fn signed_by(&self, role: Role) -> &Targets {
         match role {
             Role::Releases => &self.metadata.releases,
@@ -179,8 +215,12 @@ impl Repository {
         }
     }
 
-    /// Reads a signed file and compares it with what was signed.
-    fn artifact(&self, name: &TargetName, target: &Target) -> Result<Vec<u8>, RepoError> {
+    /// Path and digest of a signed file.
+    fn signed_as(
+        &self,
+        name: &TargetName,
+        target: &Target,
+    ) -> Result<(TargetPath, Digest), RepoError> {
         let layout = |detail: String| RepoError::Layout {
             path: self.path.clone(),
             detail,
@@ -196,6 +236,12 @@ impl Repository {
                     "{artifact} is signed with a digest of other length"
                 ))
             })?;
+        Ok((artifact, expected))
+    }
+
+    /// Reads a signed file and compares it with what was signed.
+    fn artifact(&self, name: &TargetName, target: &Target) -> Result<Vec<u8>, RepoError> {
+        let (artifact, expected) = self.signed_as(name, target)?;
         let path = self.path.join(artifact_file(&artifact, &expected));
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -245,7 +291,8 @@ fn product_of(pattern: &str) -> Option<ProductName> {
     product.parse().ok()
 }
 
-fn list<T: ToString>(names: &[T]) -> String {
+/// Names for people: `none`, or one after another.
+pub(crate) fn list<T: ToString>(names: &[T]) -> String {
     if names.is_empty() {
         return "none".into();
     }

@@ -1,24 +1,27 @@
 //! Carries out what the command line says.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use switchback_types::Timestamp;
 
+use crate::bundle::{BundleRequest, bundle};
 use crate::channel::{self, ChannelRequest};
 use crate::cli::{
-    ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place, PublishArgs,
-    Verb,
+    BundleArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place,
+    PublishArgs, Verb,
 };
 use crate::content::Packing;
 use crate::edit::Workplace;
 use crate::error::{RepoError, io};
+use crate::explain::{ExplainRequest, explain_release};
+use crate::gc::{GcRequest, gc};
 use crate::init::init;
 use crate::inspect::{Depth, inspect, inspect_file};
 use crate::output::Answer;
+use crate::progress::Bars;
 use crate::refresh::refresh;
 use crate::release::{PublishRequest, publish};
 use crate::repository::Repository;
@@ -50,6 +53,14 @@ fn answer(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<Option<Answe
         Verb::Refresh(args) => {
             Answer::Refreshed(refresh(&workplace(&args.place, now), &args.roles)?)
         }
+        Verb::Gc(args) => {
+            let request = GcRequest {
+                keep: args.keep,
+                dry_run: args.dry_run,
+            };
+            Answer::Collected(gc(&workplace(&args.place, now), &request)?)
+        }
+        Verb::Bundle(args) => run_bundle(args, now)?,
         Verb::Inspect(args) => run_inspect(args, now)?,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -103,29 +114,14 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
             segment_size: args.segment_size,
             level: args.level,
         },
+        deltas: args.deltas.request(),
     };
-    let bar = progress_bar(&args.image, silent);
-    let published = publish(&workplace(&args.place, now), &request, &|done| {
-        bar.set_position(done);
+    let bars = Bars::new(&args.image, silent);
+    let published = publish(&workplace(&args.place, now), &request, &|progress| {
+        bars.show(&progress);
     });
-    bar.finish_and_clear();
+    bars.clear();
     Ok(Answer::Published(Box::new(published?)))
-}
-
-/// A bar on a terminal, nothing anywhere else.
-fn progress_bar(image: &Path, silent: bool) -> ProgressBar {
-    let length = fs::metadata(image).map_or(0, |metadata| metadata.len());
-    let target = if silent || !std::io::stderr().is_terminal() {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    let template = "{spinner} compressing {wide_bar} {bytes}/{total_bytes} {eta}";
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 fn run_channel_set(args: &ChannelSetArgs, now: Timestamp) -> Result<Answer, RepoError> {
@@ -167,6 +163,19 @@ fn run_channel_show(args: &ChannelShowArgs) -> Result<Answer, RepoError> {
     Ok(Answer::Channels(channels))
 }
 
+fn run_bundle(args: &BundleArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    let root = trusted_root(&args.source.repo, args.source.root.as_deref())?;
+    let repository = Repository::open(&args.source.repo, &root)?;
+    let request = BundleRequest {
+        product: args.product.clone(),
+        version: args.release_version.clone(),
+        from: args.from.clone(),
+        full: args.full,
+        output: args.output.clone(),
+    };
+    Ok(Answer::Bundled(bundle(&repository, &request, now)?))
+}
+
 fn run_inspect(args: &InspectArgs, now: Timestamp) -> Result<Answer, RepoError> {
     if let Some(file) = &args.file {
         return Ok(Answer::File(inspect_file(file)?));
@@ -178,6 +187,15 @@ fn run_inspect(args: &InspectArgs, now: Timestamp) -> Result<Answer, RepoError> 
         Depth::Lengths
     };
     let root = trusted_root(repo, args.root.as_deref())?;
+    if let Some(version) = &args.release_version {
+        let request = ExplainRequest {
+            product: args.product.clone(),
+            version: version.clone(),
+            from: args.from.clone(),
+        };
+        let repository = Repository::open(repo, &root)?;
+        return Ok(Answer::Explained(explain_release(&repository, &request)?));
+    }
     Ok(Answer::Repository(Box::new(inspect(
         repo, &root, now, depth,
     )?)))

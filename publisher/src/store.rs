@@ -37,6 +37,8 @@ impl Store {
         fs::create_dir_all(root).map_err(io("create", root))?;
         let path = root.join(LOCK);
         let lock = File::create(&path).map_err(io("create", &path))?;
+        #[cfg(test)]
+        crate::tests::images::no_child_starts();
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(RepoError::Busy { path: root.into() }),
@@ -103,6 +105,30 @@ impl Store {
         let mut file = self.stage()?;
         file.write_all(bytes).map_err(io("write", file.path()))?;
         self.keep(file, relative)
+    }
+
+    /// Deletes a file of the repository, durably, and its directory if that is empty then.
+    /// A file that is not there is fine: an interrupted process has deleted it.
+    ///
+    /// # Errors
+    /// [`RepoError::Io`].
+    pub(crate) fn remove(&self, relative: &str) -> Result<(), RepoError> {
+        let path = self.root.join(relative);
+        #[cfg(test)]
+        self.burn((), Cut::Before, &path)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("delete", &path)(error));
+            }
+            _ => {}
+        }
+        let directory = path.parent().unwrap_or(&self.root);
+        sync_directory(directory)?;
+        // It fails when other files are in it, and then it is right that it stays.
+        let _ = fs::remove_dir(directory);
+        #[cfg(test)]
+        self.burn((), Cut::After, &path)?;
+        Ok(())
     }
 }
 

@@ -56,7 +56,25 @@ fn workshop() -> TempDir {
 
 const INIT: &str = "init --repo repo --keys keys --product gateway";
 const PUBLISH: &str = "publish --repo repo --keys keys --compatible acme-gw \
-                       --created 2026-11-25T12:00:00Z";
+                       --created 2026-11-25T12:00:00Z --deltas 0";
+const PUBLISH_DELTAS: &str = "publish --repo repo --keys keys --compatible acme-gw \
+                              --channel stable";
+
+/// Two images that differ in some places, as `old.img` and `new.img`.
+fn pair(directory: &TempDir) {
+    let mut state = 1_u64;
+    let mut image: Vec<u8> = (0..300_000)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .collect();
+    fs::write(directory.path().join("old.img"), &image).unwrap();
+    image.splice(1000..1010, [7; 500]);
+    fs::write(directory.path().join("new.img"), &image).unwrap();
+}
 
 #[test]
 fn help_is_the_manual() {
@@ -68,6 +86,8 @@ fn help_is_the_manual() {
         "channel --help",
         "channel set --help",
         "refresh --help",
+        "gc --help",
+        "bundle --help",
         "inspect --help",
     ];
     insta::assert_snapshot!(transcript(&directory, &lines));
@@ -119,6 +139,16 @@ fn errors_name_the_value_and_the_way_out() {
         "channel set --repo repo --keys keys --channel beta --halt".into(),
         "channel show --repo repo --channel beta".into(),
         "refresh --repo repo --keys keys --role boss".into(),
+        format!("{PUBLISH} --image two.img --version 1.1 --delta-from 9"),
+        "publish --repo repo --keys keys --compatible b --image two.img --version 1.1 --deltas 65"
+            .into(),
+        format!("{PUBLISH} --image two.img --version 1.1 --field notes.txt"),
+        "gc --repo repo --keys keys --keep 0".into(),
+        "bundle --repo repo --version 9 --output b".into(),
+        "bundle --repo repo --version 1.0 --from 1.0 --output b".into(),
+        "inspect --repo repo --version 9".into(),
+        "inspect --repo repo --version 1.0 --from 1.0".into(),
+        "inspect --repo repo --from 1.0".into(),
         "inspect notes.txt".into(),
         "inspect --repo nowhere".into(),
     ];
@@ -145,6 +175,107 @@ fn every_answer_is_one_json_object_with_its_schema() {
         assert_eq!(value["schema"], 1, "{line}");
         assert!(output.stderr.is_empty(), "{line}: {output:?}");
     }
+}
+
+#[test]
+fn deltas_and_bundles_from_the_command_line() {
+    let directory = workshop();
+    pair(&directory);
+    run(&directory, INIT);
+    let answers: Vec<String> = [
+        format!("{PUBLISH_DELTAS} --image old.img --version 1"),
+        format!("{PUBLISH_DELTAS} --image new.img --version 2"),
+        format!("{PUBLISH_DELTAS} --image one.img --version 3"),
+        "inspect --repo repo --version 2".into(),
+        "inspect --repo repo --version 3".into(),
+        "bundle --repo repo --version 2 --from 1 --output 2.bundle".into(),
+        "bundle --repo repo --version 3 --output 3.bundle".into(),
+        "gc --repo repo --keys keys --keep 1 --dry-run".into(),
+        "gc --repo repo --keys keys --keep 1".into(),
+    ]
+    .iter()
+    .map(|line| {
+        let output = run(&directory, line);
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    })
+    .collect();
+    let expected: [&[&str]; 9] = [
+        &["gateway 1\n", "  Channel stable names it."],
+        &["  delta      ", " %), from image "],
+        &[
+            "  No delta from 2: it would have about ",
+            "  No delta from 1: ",
+        ],
+        &[
+            "delta from 1, ",
+            "    copied   ",
+            "    sent  ",
+            "    frames  ",
+        ],
+        &["It has no deltas."],
+        &[
+            "2.bundle\n",
+            "for devices that run 1\n",
+            "warning: no channel names version 2",
+        ],
+        &[
+            "for every device\n",
+            "channel stable names it\n",
+            "devices take it until ",
+        ],
+        &[
+            "would go  gateway 1\n",
+            "releases  1 kept, 2 would go\n",
+            "Nothing was changed.",
+        ],
+        &["removed   gateway 1\n", "content   7 files removed, "],
+    ];
+    for (answer, expected) in answers.iter().zip(expected) {
+        for part in expected {
+            assert!(answer.contains(part), "{answer:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn deltas_and_bundles_answer_in_json_too() {
+    let directory = workshop();
+    pair(&directory);
+    run(&directory, INIT);
+    let publish = format!("{PUBLISH_DELTAS} --image old.img --version 1 --json");
+    run(&directory, &publish);
+    let json = |line: &str| -> serde_json::Value {
+        let output = run(&directory, line);
+        assert!(output.status.success(), "{line}: {output:?}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["schema"], 1, "{line}");
+        value
+    };
+    let published = json(&format!(
+        "{PUBLISH_DELTAS} --image new.img --version 2 --json"
+    ));
+    assert_eq!(published["deltas"][0]["fate"], "cut");
+    assert_eq!(published["deltas"][0]["from"], "1");
+    let delta = &published["release"]["deltas"][0];
+    assert_eq!(delta["blob"]["length"], published["deltas"][0]["length"]);
+    let blob = delta["blob"]["sha256"].as_str().unwrap();
+    let header = json(&format!(
+        "inspect repo/content/{}/{blob} --json",
+        &blob[..2]
+    ));
+    assert_eq!(header["kind"], "delta");
+    assert_eq!(header["document"]["from_size"], 300_000);
+    let explained = json("inspect --repo repo --version 2 --from 1 --json");
+    assert_eq!(explained["deltas"][0]["length"], delta["blob"]["length"]);
+    assert_eq!(explained["deltas"][0]["parts"]["zeros"], 0);
+    let bundled = json("bundle --repo repo --version 2 --from 1 --output b --json");
+    let length = fs::metadata(directory.path().join("b")).unwrap().len();
+    assert_eq!(bundled["length"], length);
+    assert_eq!(bundled["full"], false);
+    let collected = json("gc --repo repo --keys keys --keep 1 --json");
+    assert_eq!(collected["removed"][0]["version"], "1");
+    assert_eq!(collected["kept"], 1);
 }
 
 #[test]

@@ -49,7 +49,17 @@ pub const GRUB_TOOLS: &[Tool] = &[
 ];
 
 /// Packages that unit tests compare with.
-pub const TEST_TOOLS: &[Tool] = &[tool("dbus-daemon", "a private bus for the D-Bus tests")];
+pub const TEST_TOOLS: &[Tool] = &[
+    tool("dbus-daemon", "a private bus for the D-Bus tests"),
+    tool(
+        "squashfs-tools",
+        "mksquashfs: images that the publisher looks into",
+    ),
+    tool(
+        "erofs-utils",
+        "mkfs.erofs: images that the publisher looks into",
+    ),
+];
 
 /// Needed for the U-Boot board.
 pub const UBOOT_TOOLS: &[Tool] = &[

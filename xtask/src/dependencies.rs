@@ -11,6 +11,7 @@ use crate::process::cargo_text;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-types", &[]),
     ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
     (
         "switchback-manifest",
@@ -23,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-delta",
             "switchback-tuf",
             "switchback-manifest",
             "switchback-update-core",
@@ -39,7 +41,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "switchback-repo",
-        &["switchback-types", "switchback-manifest", "switchback-tuf"],
+        &[
+            "switchback-types",
+            "switchback-delta",
+            "switchback-manifest",
+            "switchback-tuf",
+        ],
     ),
     // For tests only: nothing that is installed may use it.
     (
@@ -62,6 +69,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "switchback-types",
     "switchback-boot-env",
+    "switchback-delta",
     "switchback-tuf",
     "switchback-manifest",
     "switchback-update-core",

@@ -35,6 +35,15 @@ pub trait Manager {
     fn check(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
     /// Asks the repository now and installs what it offers.
     fn install(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Installs what a bundle in an open file brings; `name` is what messages call it.
+    fn install_file(
+        &self,
+        file: zbus::Fd<'_>,
+        name: &str,
+        options: Options<'_>,
+    ) -> zbus::Result<zbus::OwnedObjectPath>;
+    /// Installs what a bundle at an address brings.
+    fn install_url(&self, url: &str, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
     /// Goes back to what the other slot holds, and stays there.
     fn roll_back(&self, options: Options<'_>) -> zbus::Result<zbus::OwnedObjectPath>;
     /// Makes the inactive slot whole, if it went bad.

@@ -8,7 +8,8 @@ use crate::error::{DocumentKind, ManifestError};
 /// The schema number that this crate reads and writes.
 pub const SCHEMA: u32 = 1;
 
-/// Longest document in bytes: a release document has about 1.5 KiB and notes of 4 KiB at most.
+/// Longest document in bytes: a release document has about 1.5 KiB, notes of 4 KiB at most, and
+/// some 300 bytes for each of at most 64 deltas.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
 /// The one field that every generation of every document has.

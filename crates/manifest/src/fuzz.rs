@@ -18,6 +18,11 @@ pub fn release(data: &[u8]) {
             .expect("the last segment exists");
         assert_eq!(offset + u64::from(length), release.image.size);
         assert_eq!(release.image.segment_range(last + 1), None);
+        assert_eq!(release.delta_from(&release.image.sha256), None);
+        for delta in &release.deltas {
+            let found = release.delta_from(&delta.from);
+            assert_eq!(found == Some(delta), delta.format.is_known());
+        }
     }
 }
 

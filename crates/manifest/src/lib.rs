@@ -24,6 +24,7 @@
 
 mod blob;
 mod channel;
+mod delta;
 mod document;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -34,6 +35,7 @@ mod trusted;
 
 pub use blob::{BlobRef, Pack};
 pub use channel::{Channel, ReleasePointer, channel_path};
+pub use delta::{Delta, DeltaFormat, MAX_DELTA_FORMAT_BYTES, MAX_DELTAS, ParseDeltaFormatError};
 pub use document::{MAX_DOCUMENT_BYTES, SCHEMA};
 pub use error::{DocumentKind, ManifestError};
 pub use release::{

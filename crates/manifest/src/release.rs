@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use switchback_types::{Compatible, Digest, ProductName, TargetPath, Timestamp, Version};
 
 use crate::blob::{BlobRef, Pack};
+use crate::delta::{Delta, MAX_DELTAS};
 use crate::document;
 use crate::error::{DocumentKind, ManifestError};
 use crate::segments::max_frame_length;
@@ -146,6 +147,10 @@ pub struct Release {
     pub image: Image,
     /// The whole image, compressed: every device can be served from this.
     pub full: Pack,
+    /// Ways to the image from others that cost fewer bytes, at most
+    /// [`MAX_DELTAS`](crate::MAX_DELTAS); no two from the same image in the same format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deltas: Vec<Delta>,
     /// What changed, for people, at most [`MAX_NOTES_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -194,7 +199,24 @@ impl Release {
             return refuse("notes", format!("{} bytes", notes.len()), expected);
         }
         self.check_image()?;
-        self.check_pack()
+        self.check_pack()?;
+        self.check_deltas()
+    }
+
+    /// The delta from an image in the format that devices of this generation know.
+    #[must_use]
+    pub fn delta_from(&self, image: &Digest) -> Option<&Delta> {
+        self.deltas
+            .iter()
+            .find(|delta| delta.from == *image && delta.format.is_known())
+    }
+
+    /// Every blob that the document names.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobRef> {
+        let whole = [&self.image.segments, &self.full.frames, &self.full.blob];
+        whole
+            .into_iter()
+            .chain(self.deltas.iter().map(|delta| &delta.blob))
     }
 
     fn check_compatible(&self) -> Result<(), ManifestError> {
@@ -245,6 +267,33 @@ impl Release {
         if !(count..=most).contains(&length) {
             let expected = format!("{count} frames have between {count} and {most} bytes");
             return refuse("full.blob.length", length, expected);
+        }
+        Ok(())
+    }
+
+    fn check_deltas(&self) -> Result<(), ManifestError> {
+        if self.deltas.len() > MAX_DELTAS {
+            let found = format!("{} deltas", self.deltas.len());
+            return refuse("deltas", found, format!("at most {MAX_DELTAS} are allowed"));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for delta in &self.deltas {
+            if delta.from == self.image.sha256 {
+                let expected = "a delta leads from another image than the release's own";
+                return refuse("deltas.from", delta.from, expected.into());
+            }
+            if !seen.insert((delta.from, &delta.format)) {
+                let expected = format!("one delta from it in format {} is allowed", delta.format);
+                return refuse("deltas.from", delta.from, expected);
+            }
+            if !(1..=MAX_IMAGE_BYTES).contains(&delta.from_size) {
+                let expected = format!("between 1 and {MAX_IMAGE_BYTES} bytes are allowed");
+                return refuse("deltas.from_size", delta.from_size, expected);
+            }
+            if !(1..=MAX_IMAGE_BYTES).contains(&delta.blob.length) {
+                let expected = format!("between 1 and {MAX_IMAGE_BYTES} bytes are allowed");
+                return refuse("deltas.blob.length", delta.blob.length, expected);
+            }
         }
         Ok(())
     }

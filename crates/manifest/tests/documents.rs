@@ -192,6 +192,78 @@ fn refuses_releases_out_of_range_and_says_why() {
 }
 
 #[test]
+fn refuses_deltas_that_contradict_each_other_and_says_why() {
+    let delta = |from: &str, format: &str, length: u64| {
+        json!({ "from": from, "from_size": 4096, "format": format,
+                "blob": { "sha256": "ab".repeat(32), "length": length } })
+    };
+    let (one, other) = ("01".repeat(32), "02".repeat(32));
+    let own = "3b1c2f0e4b7a5d6c9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d";
+    let many: Vec<Value> = (0..65)
+        .map(|n| delta(&format!("{n:02x}").repeat(32), "sbd1", 1))
+        .collect();
+    let mut strange = delta(&one, "sbd1", 1);
+    strange["surprise"] = json!(1);
+    let cases = [
+        (json!(many), "deltas = 65 deltas: at most 64"),
+        (json!([delta(own, "sbd1", 1)]), "than the release's own"),
+        (json!([delta(&one, "sbd1", 0)]), "deltas.blob.length = 0"),
+        (
+            json!([delta(&one, "sbd1", (1 << 40) + 1)]),
+            "deltas.blob.length = 1099511627777",
+        ),
+        (
+            json!([delta(&one, "sbd1", 1), delta(&one, "sbd1", 2)]),
+            "one delta from it in format sbd1",
+        ),
+        (json!([delta(&one, "", 1)]), "not a delta format"),
+        (json!([delta(&one, "SBD1", 1)]), "not a delta format"),
+        (
+            json!([delta(&one, &"x".repeat(17), 1)]),
+            "not a delta format",
+        ),
+        (json!([delta("01", "sbd1", 1)]), "not a SHA-256 digest"),
+        (json!([strange]), "unknown field `surprise`"),
+        (json!({}), "invalid type"),
+    ];
+    for (deltas, expected) in cases {
+        let error = Release::parse(&changed(RELEASE, "/deltas", deltas.clone())).unwrap_err();
+        let text = chain(&error);
+        assert!(
+            text.contains(expected),
+            "{deltas}: {text:?} lacks {expected:?}"
+        );
+    }
+    let fits = json!([
+        delta(&one, "sbd1", 1),
+        delta(&one, "sbd2", 1),
+        delta(&other, "sbd1", 1 << 40)
+    ]);
+    assert!(Release::parse(&changed(RELEASE, "/deltas", fits)).is_ok());
+}
+
+#[test]
+fn finds_the_delta_from_an_image_and_passes_over_formats_it_does_not_know() {
+    let mut release = Release::parse(RELEASE.as_bytes()).unwrap();
+    let from = release.deltas[0].from;
+    assert_eq!(release.delta_from(&from), release.deltas.first());
+    assert_eq!(release.delta_from(&release.image.sha256), None);
+    assert_eq!(release.blobs().count(), 4);
+
+    release.deltas[0].format = "sbd9".parse().unwrap();
+    let text = release.to_json().unwrap();
+    let release = Release::parse(text.as_bytes()).unwrap();
+    assert_eq!(release.delta_from(&from), None);
+}
+
+#[test]
+fn a_release_without_deltas_is_written_as_before_there_were_any() {
+    let mut release = Release::parse(RELEASE.as_bytes()).unwrap();
+    release.deltas.clear();
+    assert!(!release.to_json().unwrap().contains("deltas"));
+}
+
+#[test]
 fn refuses_more_segments_than_a_device_can_hold_digests_for() {
     let mut document: Value = serde_json::from_str(RELEASE).unwrap();
     document["image"]["size"] = json!(1_u64 << 40);
@@ -206,7 +278,10 @@ fn refuses_more_segments_than_a_device_can_hold_digests_for() {
 
 #[test]
 fn requires_every_field_but_the_optional_ones() {
-    for (example, optional) in [(RELEASE, &["notes"][..]), (CHANNEL, &["expires"][..])] {
+    for (example, optional) in [
+        (RELEASE, &["deltas", "notes"][..]),
+        (CHANNEL, &["expires"][..]),
+    ] {
         let document: Value = serde_json::from_str(example).unwrap();
         for name in document.as_object().unwrap().keys() {
             let bytes = changed(example, &format!("/{name}"), Value::Null);

@@ -29,6 +29,9 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 /// Every object of `document` has exactly the properties of its schema, which is closed.
 fn compare(root: &Value, schema: &Value, document: &Value, place: &str) {
     let schema = resolve(root, schema);
+    for (index, item) in document.as_array().into_iter().flatten().enumerate() {
+        compare(root, &schema["items"], item, &format!("{place}/{index}"));
+    }
     let Some(fields) = document.as_object() else {
         return;
     };

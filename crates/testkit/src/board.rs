@@ -228,6 +228,8 @@ impl Bench {
                 root_file: self.repository.root_file().into(),
                 poll_interval: Duration::from_secs(600),
                 stall_timeout: Duration::from_secs(30),
+                max_rate: None,
+                proxy: None,
             },
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),

@@ -1,11 +1,12 @@
 //! Signed releases, made once by the real publisher and kept in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser as _;
+use switchback_manifest::Release;
 use switchback_repo::cli::Cli;
 use switchback_types::{Digest, Timestamp};
 use switchbackd::fetch::{FetchError, Source};
@@ -66,6 +67,8 @@ pub struct Repository {
     /// The images, version 1 first.
     pub images: Vec<Image>,
     stages: BTreeMap<Stage, Arc<Files>>,
+    /// Where the deltas between them lie.
+    deltas: Arc<BTreeSet<String>>,
 }
 
 type Files = BTreeMap<String, Arc<[u8]>>;
@@ -154,7 +157,9 @@ impl Repository {
             collect(&at("repo"), &at("repo"), &mut files).map_err(|error| refuse(&error))?;
             stages.insert(stage, Arc::new(files));
         }
+        let deltas = stages.values().flat_map(|files| deltas_in(files)).collect();
         Ok(Self {
+            deltas: Arc::new(deltas),
             root_file: at("repo").join("metadata/1.root.json"),
             _directory: directory,
             images,
@@ -187,9 +192,22 @@ impl Repository {
     pub fn server(&self, stage: Stage, fault: ServerFault) -> Server {
         Server {
             files: self.stages.get(&stage).cloned().unwrap_or_default(),
+            deltas: Arc::clone(&self.deltas),
             fault,
         }
     }
+}
+
+/// The paths of all deltas that the release documents name.
+fn deltas_in(files: &Files) -> Vec<String> {
+    let documents = files
+        .iter()
+        .filter(|(path, _)| path.ends_with("release.json"));
+    documents
+        .filter_map(|(_, bytes)| Release::parse(bytes).ok())
+        .flat_map(|release| release.deltas)
+        .map(|delta| delta.blob.path())
+        .collect()
 }
 
 /// Bytes that differ from version to version in every sector, and compress a little.
@@ -231,6 +249,8 @@ pub enum ServerFault {
     Corrupt,
     /// A pack ends in the middle.
     Truncated,
+    /// It has no deltas any more.
+    WithoutDeltas,
     /// Metadata says what no key that the device knows has signed.
     Lying,
 }
@@ -239,6 +259,7 @@ pub enum ServerFault {
 #[derive(Debug)]
 pub struct Server {
     files: Arc<Files>,
+    deltas: Arc<BTreeSet<String>>,
     fault: ServerFault,
 }
 
@@ -250,8 +271,10 @@ impl Server {
                 detail: "no answer".into(),
             });
         }
+        let gone = self.fault == ServerFault::WithoutDeltas && self.deltas.contains(path);
         self.files
             .get(path)
+            .filter(|_| !gone)
             .cloned()
             .ok_or_else(|| FetchError::Missing {
                 url: self.url(path),
@@ -283,7 +306,10 @@ impl Source for Server {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let mut bytes = self.find(path)?.to_vec();
         match self.fault {
-            ServerFault::None | ServerFault::Gone | ServerFault::Lying => {}
+            ServerFault::None
+            | ServerFault::Gone
+            | ServerFault::WithoutDeltas
+            | ServerFault::Lying => {}
             ServerFault::Corrupt => {
                 let middle = bytes.len() / 2;
                 if let Some(byte) = bytes.get_mut(middle) {

@@ -16,6 +16,21 @@ type Target = (&'static str, &'static str, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
     (
+        "crates/delta",
+        "delta_raw",
+        switchback_delta::fuzz::delta_raw,
+    ),
+    (
+        "crates/delta",
+        "delta_parts",
+        switchback_delta::fuzz::delta_parts,
+    ),
+    (
+        "crates/delta",
+        "delta_round_trip",
+        switchback_delta::fuzz::delta_round_trip,
+    ),
+    (
         "crates/boot-env",
         "grub_block",
         switchback_boot_env::fuzz::grub_block,

@@ -1,6 +1,8 @@
 //! `org.switchback.Update1.Manager`.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use switchback_dbus_api as api;
 use tokio::sync::oneshot;
@@ -11,6 +13,7 @@ use super::errors::MethodError;
 use super::job::Job;
 use super::{Shared, job_path};
 use crate::driver::{Command, JobId, Message, View};
+use crate::fetch::BundlePlace;
 
 /// Longest reason that is kept.
 const MAX_REASON: usize = 256;
@@ -122,6 +125,60 @@ impl Manager {
         options.finish()?;
         self.job(connection, "install", |job| Command::Install { job, retry })
             .await
+    }
+
+    /// Installs what a bundle brings: an open file, and what to call it. Option `retry` (b). The job
+    /// ends when the slot is armed.
+    async fn install_file(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        file: zbus::OwnedFd,
+        name: String,
+        options: Options,
+    ) -> Result<OwnedObjectPath, MethodError> {
+        let mut options = Taken(options);
+        let retry = options.boolean("retry")?;
+        options.finish()?;
+        let file = File::from(OwnedFd::from(file));
+        let name = shorten(&name);
+        // Anything else could keep the one thread that reads it waiting for ever.
+        let regular = file.metadata().is_ok_and(|found| found.is_file());
+        if !regular {
+            return Err(MethodError::Failed(format!(
+                "{name}: is not a regular file"
+            )));
+        }
+        let place = BundlePlace::File { name, file };
+        self.job(connection, "install", |job| Command::InstallBundle {
+            job,
+            place,
+            retry,
+        })
+        .await
+    }
+
+    /// Installs what a bundle at an `https://` or `http://` address brings, without storing it.
+    /// Option `retry` (b). The job ends when the slot is armed.
+    async fn install_url(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        url: String,
+        options: Options,
+    ) -> Result<OwnedObjectPath, MethodError> {
+        let mut options = Taken(options);
+        let retry = options.boolean("retry")?;
+        options.finish()?;
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            let text = format!("{url:?}: expected an https:// or http:// address");
+            return Err(MethodError::Failed(text));
+        }
+        let place = BundlePlace::Url(shorten(&url));
+        self.job(connection, "install", |job| Command::InstallBundle {
+            job,
+            place,
+            retry,
+        })
+        .await
     }
 
     /// Goes back to what the other slot holds by a flip alone, and holds the device there. Option

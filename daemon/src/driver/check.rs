@@ -207,6 +207,7 @@ impl Driver {
             return Ok(());
         };
         self.offered = Some(release);
+        self.bundled = false;
         self.event(Event::RepairRequested { action, image })?;
         if self.state.phase == Phase::Idle {
             let text = format!("slot {slot} needs no repair any more");

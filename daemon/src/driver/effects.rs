@@ -7,7 +7,7 @@ use crate::notice;
 use crate::report::chain;
 use crate::worker::Job;
 use switchback_boot_env::contract::BootChange;
-use switchback_update_core::{Effect, Event, HealthPurpose, Notice};
+use switchback_update_core::{AttemptKind, Effect, Event, HealthPurpose, Notice};
 
 /// Pause before the outcome is told again.
 const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
@@ -48,7 +48,17 @@ impl Driver {
             Effect::InvalidateSlot(slot) => self.boot_write(BootChange::Invalidate(slot), None),
             Effect::WriteSlot(attempt) => match self.offered.clone() {
                 Some(release) if release.image.sha256 == attempt.image.sha256 => {
-                    self.slot_work(Job::Install(release))
+                    let sha256 = attempt.image.sha256;
+                    let begun = attempt.kind == AttemptKind::Repair || self.begun == Some(sha256);
+                    self.begun = Some(sha256);
+                    let booted = self.parts.layout.booted;
+                    let running = self.state.slot(booted).image().cloned();
+                    self.slot_work(Job::Install {
+                        release,
+                        running,
+                        begun,
+                        bundled: self.bundled,
+                    })
                 }
                 _ => {
                     let detail = "the release is not at hand any more; it is asked for again";

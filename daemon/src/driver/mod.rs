@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::BootView;
 use switchback_manifest::TrustedRelease;
-use switchback_types::Timestamp;
+use switchback_types::{Digest, Timestamp};
 use switchback_update_core::{
     BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, Step,
 };
@@ -26,6 +26,7 @@ pub use self::jobs::{JobEnd, JobId, JobKind};
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
+use crate::fetch::BundlePlace;
 use crate::health::{HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
@@ -67,6 +68,15 @@ pub enum Command {
     Install {
         /// Ends when the slot is armed, or nothing was to be done.
         job: JobId,
+        /// Whether an image that failed here is tried once more.
+        retry: bool,
+    },
+    /// Install what a bundle brings.
+    InstallBundle {
+        /// Ends when the slot is armed, or nothing was to be done.
+        job: JobId,
+        /// The bundle.
+        place: BundlePlace,
         /// Whether an image that failed here is tried once more.
         retry: bool,
     },
@@ -165,6 +175,10 @@ pub struct Driver {
     /// What the repository offered last, for the effect that writes it.
     offered: Option<Box<TrustedRelease>>,
     decision: Option<Decision>,
+    /// Whether that came in a bundle.
+    bundled: bool,
+    /// The image that the inactive slot holds parts of.
+    begun: Option<Digest>,
     now: Timestamp,
     progress: Option<InstallProgress>,
     last_error: String,
@@ -203,6 +217,8 @@ impl Driver {
         };
         let contact = Contact::find(&parts, &state, boot_view.as_ref());
         let (view, receiver) = watch::channel(Arc::new(View::default()));
+        let interrupted = state.interrupted.as_ref();
+        let begun = interrupted.map(|attempt| attempt.image.sha256);
         let driver = Self {
             state,
             boot_view,
@@ -212,6 +228,8 @@ impl Driver {
             ordinary_health: Err("the health of this boot is not known yet".into()),
             offered: None,
             decision: None,
+            bundled: false,
+            begun,
             now: parts.host.now(),
             progress: None,
             last_error,

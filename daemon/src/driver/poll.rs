@@ -153,6 +153,23 @@ impl Driver {
                     runs_already,
                 };
                 self.offered = Some(release);
+                self.bundled = false;
+                RepositoryAnswer::Release(candidate)
+            }
+            Asked::Bundled(release) => {
+                let candidate = Candidate {
+                    image: identity(&release),
+                    // Whoever brings a bundle wants just this version; the floor holds all the same.
+                    allow_downgrade: true,
+                    halted: false,
+                    compatible: compatible(
+                        &release.compatible,
+                        &self.parts.settings.device.compatible,
+                    ),
+                    runs_already,
+                };
+                self.offered = Some(release);
+                self.bundled = true;
                 RepositoryAnswer::Release(candidate)
             }
             Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
@@ -232,6 +249,26 @@ impl Driver {
                 }
                 self.jobs.begin(job, JobKind::Install);
                 self.poll_now();
+            }
+            Command::InstallBundle { job, place, retry } => {
+                if let Some(refused) = self.busy() {
+                    return Ok(Err(refused));
+                }
+                if self.polling {
+                    return Ok(refuse(
+                        "Busy",
+                        "the repository is being asked: try again in a moment",
+                    ));
+                }
+                self.failed_installs.forget();
+                if retry {
+                    self.allow_retry()?;
+                }
+                self.jobs.begin(job, JobKind::Install);
+                self.checks.push_aside();
+                self.polling = true;
+                let running = self.state.slot(self.parts.layout.booted).image().cloned();
+                let _ = self.parts.worker.send(Job::Open { place, running });
             }
             Command::RollBack { job, reason } => return self.roll_back(job, reason),
             Command::Repair(job) => return self.repair(job),

@@ -1,15 +1,17 @@
 //! HTTPS by a blocking client on the worker's thread: small, and cancelled between two reads.
 
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
+use ureq::http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE, RETRY_AFTER};
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
+use super::rate::Throttled;
 use super::{FetchError, Source};
 use crate::settings::RepositorySettings;
 
@@ -22,6 +24,9 @@ const MAX_RETRY_AFTER: u64 = 24 * 60 * 60;
 pub struct HttpSource {
     agent: Agent,
     base: String,
+    max_rate: Option<NonZeroU64>,
+    /// The file that was streamed last and the version of it that the server named.
+    version: Mutex<Option<(String, String)>>,
 }
 
 /// Why no connection can be made at all.
@@ -50,68 +55,35 @@ impl HttpSource {
     /// # Errors
     /// The certificate file is not usable.
     pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(certificates(&settings.ca_file)?)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
-            .max_redirects(4)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(settings.stall_timeout))
-            .timeout_per_read(Some(settings.stall_timeout))
-            .timeout_per_write(Some(settings.stall_timeout))
-            // One worker, one server: one connection, and it is closed between polls.
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(Duration::from_secs(15))
-            .input_buffer_size(32 * 1024)
-            .output_buffer_size(8 * 1024)
-            .build()
-            .new_agent();
         Ok(Self {
-            agent,
+            agent: agent(settings, true)?,
             base: settings.url.clone(),
+            max_rate: settings.max_rate,
+            version: Mutex::default(),
         })
     }
 
-    fn get(&self, url: &str, offset: u64) -> Result<ureq::http::Response<Body>, FetchError> {
-        let mut request = self.agent.get(url);
-        if offset > 0 {
-            request = request.header(RANGE, format!("bytes={offset}-"));
-        }
-        let response = request.call().map_err(|error| transport(url, &error))?;
-        let status = response.status();
-        match status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
-                url: url.into(),
-                status: status.as_u16(),
-            }),
-            _ => {
-                let retry_after = response
-                    .headers()
-                    .get(RETRY_AFTER)
-                    .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
-                    .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
-                Err(FetchError::Status {
-                    url: url.into(),
-                    status: status.as_u16(),
-                    retry_after,
-                })
-            }
-        }
+    /// What the server called the file when it was streamed last.
+    fn version_of(&self, url: &str) -> Option<String> {
+        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = version.as_ref().filter(|(known, _)| known == url);
+        known.map(|(_, version)| version.clone())
+    }
+
+    fn remember(&self, url: &str, response: &Response<Body>) {
+        let tag = response.headers().get(ETAG);
+        let tag = tag.and_then(|tag| tag.to_str().ok());
+        // A weak one does not promise the same bytes.
+        let strong = tag.filter(|tag| tag.starts_with('"'));
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) =
+            strong.map(|tag| (url.to_owned(), tag.to_owned()));
     }
 }
 
 impl Source for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url(path);
-        let mut response = self.get(&url, 0)?;
+        let mut response = get(&self.agent, &url, 0, None)?;
         let mut bytes = Vec::new();
         response
             .body_mut()
@@ -127,7 +99,8 @@ impl Source for HttpSource {
 
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let url = self.url(path);
-        let response = self.get(&url, offset)?;
+        let response = get(&self.agent, &url, offset, self.version_of(&url))?;
+        self.remember(&url, &response);
         let starts_at = if response.status() == StatusCode::PARTIAL_CONTENT {
             let header = response
                 .headers()
@@ -146,12 +119,108 @@ impl Source for HttpSource {
         }
         let mut reader = response.into_body().into_reader();
         skip(&mut reader, offset - starts_at).map_err(|error| transport(&url, &error))?;
-        Ok(Box::new(reader))
+        Ok(limited(reader, self.max_rate))
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }
+}
+
+/// Asks for a file from `offset` on. With a `version`, a file that changed meanwhile comes whole.
+fn get(
+    agent: &Agent,
+    url: &str,
+    offset: u64,
+    version: Option<String>,
+) -> Result<Response<Body>, FetchError> {
+    let mut request = agent.get(url);
+    if offset > 0 {
+        request = request.header(RANGE, format!("bytes={offset}-"));
+        if let Some(version) = version {
+            request = request.header(IF_RANGE, version);
+        }
+    }
+    let response = request.call().map_err(|error| transport(url, &error))?;
+    let status = response.status();
+    match status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
+            url: url.into(),
+            status: status.as_u16(),
+        }),
+        _ => {
+            let retry_after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
+                .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
+            Err(FetchError::Status {
+                url: url.into(),
+                status: status.as_u16(),
+                retry_after,
+            })
+        }
+    }
+}
+
+fn limited(
+    reader: impl Read + Send + 'static,
+    max_rate: Option<NonZeroU64>,
+) -> Box<dyn Read + Send> {
+    match max_rate {
+        Some(rate) => Box::new(Throttled::new(reader, rate)),
+        None => Box::new(reader),
+    }
+}
+
+/// A client with this device's certificates and patience.
+fn agent(settings: &RepositorySettings, only_https: bool) -> Result<Agent, HttpSetupError> {
+    let configured = settings.proxy.as_deref();
+    // It was looked at when the configuration was read.
+    let configured = configured.and_then(|proxy| Proxy::new(proxy).ok());
+    let proxy = configured.or_else(Proxy::try_from_env);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = TlsConfig::builder()
+        .root_certs(certificates(&settings.ca_file)?)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let agent = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(only_https)
+        .http_status_as_error(false)
+        .proxy(proxy)
+        .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
+        .max_redirects(4)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(settings.stall_timeout))
+        .timeout_per_read(Some(settings.stall_timeout))
+        .timeout_per_write(Some(settings.stall_timeout))
+        // One worker, one server: one connection, and it is closed between polls.
+        .max_idle_connections(1)
+        .max_idle_connections_per_host(1)
+        .max_idle_age(Duration::from_secs(15))
+        .input_buffer_size(32 * 1024)
+        .output_buffer_size(8 * 1024)
+        .build()
+        .new_agent();
+    Ok(agent)
+}
+
+/// The file at any address, as a stream, for a bundle.
+///
+/// # Errors
+/// The certificates cannot be used, or there is no such file.
+pub fn open_url(
+    settings: &RepositorySettings,
+    url: &str,
+) -> Result<Box<dyn Read + Send>, FetchError> {
+    let agent = agent(settings, false).map_err(|error| transport(url, &error))?;
+    let response = get(&agent, url, 0, None)?;
+    Ok(limited(
+        response.into_body().into_reader(),
+        settings.max_rate,
+    ))
 }
 
 fn certificates(path: &Path) -> Result<RootCerts, HttpSetupError> {

@@ -1,11 +1,15 @@
 //! Getting bytes from the repository. What arrives is not trusted here, only bounded.
 
+mod bundle;
 mod http;
+mod rate;
 
+use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
-pub use self::http::{HttpSetupError, HttpSource};
+pub use self::bundle::{Bundle, BundleError};
+pub use self::http::{HttpSetupError, HttpSource, open_url};
 
 /// Where files of a repository come from.
 pub trait Source: Send {
@@ -24,6 +28,20 @@ pub trait Source: Send {
 
     /// The URL of `path`, for messages.
     fn url(&self, path: &str) -> String;
+}
+
+/// Where a bundle comes from.
+#[derive(Debug)]
+pub enum BundlePlace {
+    /// A file that somebody has open.
+    File {
+        /// What they call it.
+        name: String,
+        /// It.
+        file: File,
+    },
+    /// An address, `https://` or `http://`: what is in it is signed.
+    Url(String),
 }
 
 /// Why bytes did not arrive.
@@ -54,6 +72,12 @@ pub enum FetchError {
         url: String,
         /// What happened.
         detail: String,
+    },
+    /// The server closed the stream in good order before the file's signed end.
+    #[error("{url}: ended before all of it had arrived: the file is truncated")]
+    EndedEarly {
+        /// What was asked for.
+        url: String,
     },
     /// More than was announced.
     #[error("{url}: longer than the {limit} bytes allowed; nothing of it was used")]

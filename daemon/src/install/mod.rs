@@ -1,25 +1,33 @@
 //! One streaming pass: network → decode → inactive slot. Nothing is staged anywhere else.
 //!
-//! Each frame of the pack decodes to one segment of the image; a segment is written only when
-//! its digest is in the signed list, and fetched only when the slot does not hold it already. So a
-//! restart finds in the slot itself how far it came, and the repair of a slot that went bad in
-//! places fetches those places alone. Memory is one frame and one segment, whatever the image's
-//! size. A break in the network is waited out and taken up again at the frame where it happened.
+//! There are two ways to an image, and the one that costs fewer bytes is tried first:
+//!
+//! - [`delta`]: from exactly the image that runs. What it makes counts when the whole slot reads back
+//!   as the signed image, so that not even the list of segments has to be fetched.
+//! - [`full`]: every segment that the slot does not hold already, each compared with the signed list
+//!   before it is written.
+//!
+//! When a way does not fit (another image runs than was thought, the blob is gone, the old slot lost a
+//! bit) the next one goes on in the same slot, and what is right there stays. When only the network is
+//! bad the same way waits and goes on where it was. A restart finds in the slot itself how far it came.
 
-use std::io::Read;
+mod delta;
+mod full;
+
+use std::fmt;
 use std::time::Duration;
 
 use switchback_manifest::{
     BlobRef, FrameTable, ManifestError, Release, SegmentList, TrustedRelease,
 };
+use switchback_types::ByteCount;
 use switchback_update_core::{ImageIdentity, InstallFailure};
-use zstd_safe::DCtx;
 
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Source};
 use crate::hash::sha256;
 use crate::report::chain;
-use crate::slot::{InactiveSlot, SlotError, SlotWriter, VerifiedSlot};
+use crate::slot::{Layout, SlotError, SlotWriter, SyncedSlot, VerifiedSlot};
 
 /// Breaks in a row, without one frame of progress between them, before the install gives up.
 /// What is written stays; the next poll goes on from there.
@@ -40,14 +48,39 @@ pub struct InstallProgress {
     pub received: u64,
 }
 
+/// How an image came into the slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It was there already.
+    #[default]
+    Flip,
+    /// By a delta from the image that runs.
+    Delta,
+    /// By its own frames.
+    Full,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flip => "nothing to fetch",
+            Self::Delta => "a delta from the image that runs",
+            Self::Full => "the image's own frames",
+        })
+    }
+}
+
 /// What had to be fetched for an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fetched {
+    /// The way that led there.
+    pub way: Way,
     /// Segments fetched and written.
     pub segments: u64,
     /// Segments of the image.
     pub of: u64,
-    /// Bytes of the pack received, those between two wanted frames included.
+    /// Bytes of content received, by all ways that were tried; lists, and what lies between two
+    /// wanted frames, included.
     pub bytes: u64,
 }
 
@@ -102,6 +135,12 @@ pub struct Installer<'a> {
     pub progress: &'a mut dyn FnMut(InstallProgress),
     /// Waits between two tries; a test does not.
     pub pause: &'a mut dyn FnMut(Duration),
+    /// The slots.
+    pub layout: &'a Layout,
+    /// What runs, as far as is known.
+    pub running: Option<&'a ImageIdentity>,
+    /// Whether the slot is known to hold parts of the image: they are looked for first.
+    pub begun: bool,
 }
 
 impl std::fmt::Debug for Installer<'_> {
@@ -110,50 +149,141 @@ impl std::fmt::Debug for Installer<'_> {
     }
 }
 
+/// Why a way was left.
+#[derive(Debug)]
+enum Left {
+    /// It does not fit: another one may.
+    Unfit(String),
+    /// No other way would help.
+    Failed(InstallFailure),
+}
+
+impl From<SlotError> for Left {
+    fn from(error: SlotError) -> Self {
+        Self::Failed(slot_failure(error))
+    }
+}
+
+/// What the slot holds of an image, found by looking.
+struct Looked {
+    segments: SegmentList,
+    frames: FrameTable,
+    /// The first segment that it does not hold.
+    first: u64,
+}
+
 impl Installer<'_> {
-    /// Writes the release's image into `slot` and proves it.
+    /// Writes the release's image into the inactive slot and proves it.
     ///
     /// # Errors
     /// Says whether the network, the content or the slot stood in the way.
-    pub fn run(
-        &mut self,
-        release: &TrustedRelease,
-        slot: &InactiveSlot,
-    ) -> Result<Installed, InstallFailure> {
+    pub fn run(&mut self, release: &TrustedRelease) -> Result<Installed, InstallFailure> {
         let document = release.document();
+        let mut fetched = Fetched {
+            of: document.image.segment_count(),
+            ..Fetched::default()
+        };
+        let mut looked = match self.begun {
+            true => Some(self.look(document, &mut fetched)?),
+            false => None,
+        };
+        if let Some(base) = self.base(document) {
+            let first = looked.as_ref().map_or(0, |looked| looked.first);
+            if worth_it(document, &base, looked.as_ref()) {
+                tracing::info!(
+                    "version {}: {}, {}; everything would be {}",
+                    document.version,
+                    Way::Delta,
+                    ByteCount(base.delta.blob.length),
+                    ByteCount(document.full.blob.length),
+                );
+                fetched.way = Way::Delta;
+                match self.by_delta(document, base, first, &mut fetched) {
+                    Ok(slot) => return Ok(Installed { slot, fetched }),
+                    Err(Left::Failed(failure)) => return Err(failure),
+                    Err(Left::Unfit(why)) => {
+                        tracing::warn!("version {}: {why}; taking {}", document.version, Way::Full);
+                    }
+                }
+            }
+        }
+        fetched.way = Way::Full;
+        let looked = match looked.take() {
+            Some(looked) => looked,
+            None => self.lists(document, &mut fetched)?,
+        };
+        let mut writer = self.writer(document)?;
+        self.write_frames(
+            document,
+            &looked.segments,
+            &looked.frames,
+            &mut writer,
+            &mut fetched,
+        )?;
+        let synced = writer.sync().map_err(slot_failure)?;
+        let slot = self
+            .verify(document, synced, fetched.bytes)
+            .map_err(slot_failure)?;
+        Ok(Installed { slot, fetched })
+    }
+
+    fn writer(&self, document: &Release) -> Result<SlotWriter, InstallFailure> {
+        let segment_size = usize::try_from(document.image.segment_size).unwrap_or(usize::MAX);
+        let slot = self.layout.inactive();
+        SlotWriter::open(&slot, document.image.size, segment_size).map_err(slot_failure)
+    }
+
+    /// Reads everything back and compares it with what was signed.
+    fn verify(
+        &mut self,
+        document: &Release,
+        synced: SyncedSlot,
+        received: u64,
+    ) -> Result<VerifiedSlot, SlotError> {
+        let total = document.image.size;
+        let progress = &mut self.progress;
+        synced.verify(&identity(document), self.cancel, &mut |done| {
+            progress(InstallProgress {
+                stage: Stage::Verifying,
+                done,
+                total,
+                received,
+            });
+        })
+    }
+
+    /// The signed lists of an image's segments and frames.
+    fn lists(
+        &mut self,
+        document: &Release,
+        fetched: &mut Fetched,
+    ) -> Result<Looked, InstallFailure> {
         let segments = self.blob(&document.image.segments)?;
         let segments = SegmentList::parse(&segments, &document.image)
             .map_err(|error| self.content(&document.image.segments.path(), &error))?;
         let frames = self.blob(&document.full.frames)?;
         let frames = FrameTable::parse(&frames, &document.image, &document.full)
             .map_err(|error| self.content(&document.full.frames.path(), &error))?;
+        fetched.bytes += document.image.segments.length + document.full.frames.length;
+        Ok(Looked {
+            segments,
+            frames,
+            first: 0,
+        })
+    }
 
-        let segment_size = usize::try_from(document.image.segment_size).unwrap_or(usize::MAX);
-        let mut writer =
-            SlotWriter::open(slot, document.image.size, segment_size).map_err(slot_failure)?;
-        let mut fetched = Fetched {
-            of: document
-                .image
-                .size
-                .div_ceil(u64::from(document.image.segment_size.max(1))),
-            ..Fetched::default()
-        };
-        self.write(document, &segments, &frames, &mut writer, &mut fetched)?;
-
-        let total = document.image.size;
-        let synced = writer.sync().map_err(slot_failure)?;
-        let progress = &mut self.progress;
-        let slot = synced
-            .verify(&identity(document), self.cancel, &mut |done| {
-                progress(InstallProgress {
-                    stage: Stage::Verifying,
-                    done,
-                    total,
-                    received: fetched.bytes,
-                });
-            })
+    /// The same, and how far an earlier attempt came.
+    fn look(
+        &mut self,
+        document: &Release,
+        fetched: &mut Fetched,
+    ) -> Result<Looked, InstallFailure> {
+        let mut looked = self.lists(document, fetched)?;
+        let mut writer = self.writer(document)?;
+        looked.first = writer
+            .skip_present(|index| looked.segments.get(index).copied(), self.cancel)
             .map_err(slot_failure)?;
-        Ok(Installed { slot, fetched })
+        Ok(looked)
     }
 
     /// A small blob, whole, compared with its digest.
@@ -178,59 +308,6 @@ impl Installer<'_> {
     fn content(&self, path: &str, error: &ManifestError) -> InstallFailure {
         let detail = format!("{}: {}", self.source.url(path), chain(error));
         InstallFailure::Content { detail }
-    }
-
-    /// Every segment that the slot does not hold.
-    fn write(
-        &mut self,
-        release: &Release,
-        segments: &SegmentList,
-        frames: &FrameTable,
-        writer: &mut SlotWriter,
-        fetched: &mut Fetched,
-    ) -> Result<(), InstallFailure> {
-        let path = release.full.blob.path();
-        let mut decoder = Decoder::new()?;
-        let mut breaks = 0;
-        loop {
-            writer
-                .skip_present(|index| segments.get(index).copied(), self.cancel)
-                .map_err(slot_failure)?;
-            let Some((first, _)) = writer.next() else {
-                return Ok(());
-            };
-            let Some((offset, _)) = frames.range(first) else {
-                let detail = format!("{path}: has no frame for segment {first}");
-                return Err(InstallFailure::Content { detail });
-            };
-            let broke = match self.source.stream(&path, offset) {
-                Err(error) => error,
-                Ok(mut stream) => {
-                    let before = fetched.segments;
-                    let mut pass = Pass {
-                        segments,
-                        frames,
-                        decoder: &mut decoder,
-                        stream: &mut *stream,
-                        at: offset,
-                        url: self.source.url(&path),
-                        total: release.image.size,
-                        skip: u64::from(release.image.segment_size),
-                        fetched: &mut *fetched,
-                    };
-                    let ended = pass.run(writer, self.cancel, &mut *self.progress);
-                    if fetched.segments != before {
-                        breaks = 0;
-                    }
-                    match ended {
-                        Ok(()) => continue,
-                        Err(Ended::Failed(failure)) => return Err(failure),
-                        Err(Ended::Broke(error)) => error,
-                    }
-                }
-            };
-            self.after_break(&mut breaks, &broke)?;
-        }
     }
 
     /// Waits before the next try, or gives up.
@@ -271,135 +348,6 @@ impl Installer<'_> {
     }
 }
 
-enum Ended {
-    /// The connection broke: try again from here.
-    Broke(FetchError),
-    /// Trying again would not help.
-    Failed(InstallFailure),
-}
-
-/// One connection's worth of frames.
-struct Pass<'a> {
-    segments: &'a SegmentList,
-    frames: &'a FrameTable,
-    decoder: &'a mut Decoder,
-    stream: &'a mut dyn Read,
-    /// Where in the pack the stream stands.
-    at: u64,
-    url: String,
-    total: u64,
-    /// So many unwanted bytes, at most, are read over; for more, a new connection is cheaper.
-    skip: u64,
-    fetched: &'a mut Fetched,
-}
-
-impl Pass<'_> {
-    /// Goes on until the image ends, or the next frame that is wanted is too far away.
-    fn run(
-        &mut self,
-        writer: &mut SlotWriter,
-        cancel: &Cancel,
-        progress: &mut dyn FnMut(InstallProgress),
-    ) -> Result<(), Ended> {
-        while let Some((index, _)) = writer.next() {
-            cancel
-                .check()
-                .map_err(|error| Ended::Failed(slot_failure(error)))?;
-            let (Some((offset, frame)), Some(wanted)) =
-                (self.frames.range(index), self.segments.get(index))
-            else {
-                let detail = format!("{}: has no frame for segment {index}", self.url);
-                return Err(Ended::Failed(InstallFailure::Content { detail }));
-            };
-            let gap = offset.saturating_sub(self.at);
-            if gap > self.skip {
-                return Ok(());
-            }
-            // At most one segment's size, which is 32 bits.
-            self.receive(u32::try_from(gap).unwrap_or(u32::MAX))?;
-            self.receive(frame)?;
-            let wrong = |what: &str| {
-                let detail = format!("{}: frame {index} {what}", self.url);
-                Ended::Failed(InstallFailure::Content { detail })
-            };
-            if !self.decoder.decode(writer.buffer()) {
-                return Err(wrong(
-                    "does not decode to its segment: the content is corrupt",
-                ));
-            }
-            if !writer.holds(wanted) {
-                return Err(wrong("decodes to bytes that are not the signed ones"));
-            }
-            writer
-                .write()
-                .map_err(|error| Ended::Failed(slot_failure(error)))?;
-            self.fetched.segments += 1;
-            progress(InstallProgress {
-                stage: Stage::Writing,
-                done: writer.written(),
-                total: self.total,
-                received: self.fetched.bytes,
-            });
-            writer
-                .skip_present(|index| self.segments.get(index).copied(), cancel)
-                .map_err(|error| Ended::Failed(slot_failure(error)))?;
-        }
-        Ok(())
-    }
-
-    /// The next bytes of the pack, into the decoder's input.
-    fn receive(&mut self, length: u32) -> Result<(), Ended> {
-        let count = usize::try_from(length).unwrap_or(usize::MAX);
-        let buffer = self.decoder.input(count);
-        self.stream.read_exact(buffer).map_err(|error| {
-            let detail = match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => {
-                    "ended before all of it had arrived: the file is truncated".to_owned()
-                }
-                _ => chain(&error),
-            };
-            Ended::Broke(FetchError::Transport {
-                url: self.url.clone(),
-                detail,
-            })
-        })?;
-        self.at += u64::from(length);
-        self.fetched.bytes += u64::from(length);
-        Ok(())
-    }
-}
-
-/// The decompressor and its input.
-struct Decoder {
-    context: DCtx<'static>,
-    input: Vec<u8>,
-}
-
-impl Decoder {
-    fn new() -> Result<Self, InstallFailure> {
-        let context = DCtx::try_create().ok_or_else(|| InstallFailure::Slot {
-            detail: "not enough memory for the decompressor".into(),
-        })?;
-        Ok(Self {
-            context,
-            input: Vec::new(),
-        })
-    }
-
-    /// Room for the next frame; its length was checked against the signed table.
-    fn input(&mut self, length: usize) -> &mut [u8] {
-        self.input.resize(length, 0);
-        &mut self.input
-    }
-
-    /// Whether the input is one frame that fills `out` exactly. The output's length is the
-    /// limit: a frame that claims more is refused by the decompressor itself.
-    fn decode(&mut self, out: &mut [u8]) -> bool {
-        let length = out.len();
-        matches!(self.context.decompress(out, &self.input), Ok(written) if written == length)
-    }
-}
-
 fn slot_failure(error: SlotError) -> InstallFailure {
     match error {
         SlotError::Cancelled => InstallFailure::Cancelled,
@@ -407,6 +355,21 @@ fn slot_failure(error: SlotError) -> InstallFailure {
             detail: chain(&other),
         },
     }
+}
+
+/// Whether the rest of the delta is less than the rest of the frames.
+fn worth_it(document: &Release, base: &delta::Base, looked: Option<&Looked>) -> bool {
+    let count = document.image.segment_count();
+    let (first, full) = match looked {
+        None => (0, document.full.blob.length),
+        Some(looked) => match looked.frames.range(looked.first) {
+            Some((offset, _)) => (looked.first, document.full.blob.length - offset),
+            None => return false,
+        },
+    };
+    let whole = u128::from(base.delta.blob.length);
+    let rest = u128::from(count.saturating_sub(first)) * whole / u128::from(count.max(1));
+    rest < u128::from(full)
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ table!(Repository {
     root_file: String,
     poll_interval: String,
     stall_timeout: String,
+    max_rate: String,
+    proxy: String,
 });
 table!(Slots {
     a: String,

@@ -7,6 +7,7 @@ mod fragment;
 mod load;
 mod validate;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,10 @@ pub struct RepositorySettings {
     pub poll_interval: Duration,
     /// How long a read from the server may stall.
     pub stall_timeout: Duration,
+    /// Most bytes of content in a second, if there is a limit.
+    pub max_rate: Option<NonZeroU64>,
+    /// The proxy; nothing: the one that the environment names, if any.
+    pub proxy: Option<String>,
 }
 
 /// Where the slots are.

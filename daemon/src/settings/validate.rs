@@ -1,5 +1,6 @@
 //! From merged fragments to settings that cannot be wrong.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -168,7 +169,39 @@ fn repository(table: Repository, searched: &str) -> Result<RepositorySettings, S
             Duration::from_secs(60 * 60),
         )?
         .max(Duration::from_secs(1)),
+        max_rate: table.max_rate.as_deref().map_or(Ok(None), rate)?,
+        proxy: table.proxy.as_deref().map_or(Ok(None), proxy)?,
     })
+}
+
+/// Bytes in a second, `0` for no limit.
+fn rate(text: &str) -> Result<Option<NonZeroU64>, SettingsError> {
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((at, 'k')) => (text.get(..at), 1000),
+        Some((at, 'M')) => (text.get(..at), 1_000_000),
+        _ => (Some(text), 1),
+    };
+    let number: Option<u64> = digits.and_then(|digits| digits.trim().parse().ok());
+    let wrong = || {
+        let way_out = "write bytes in a second, such as 250k or 2M; 0 for no limit";
+        invalid("repository.max-rate", text, way_out)
+    };
+    number
+        .and_then(|number| number.checked_mul(factor))
+        .map(NonZeroU64::new)
+        .ok_or_else(wrong)
+}
+
+fn proxy(text: &str) -> Result<Option<String>, SettingsError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let known = ["http://", "https://", "socks5://"];
+    if !known.iter().any(|start| text.starts_with(start)) || ureq::Proxy::new(text).is_err() {
+        let way_out = "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
+        return Err(invalid("repository.proxy", text, way_out));
+    }
+    Ok(Some(text.into()))
 }
 
 fn slots(table: Slots) -> Result<SlotSettings, SettingsError> {

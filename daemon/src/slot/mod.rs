@@ -9,12 +9,14 @@ mod aligned;
 mod device;
 mod locate;
 mod ports;
+mod read;
 mod verify;
 mod write;
 
 pub use self::device::{KernelDevices, SlotError};
 pub use self::locate::{Layout, LocateError, Located, Roots};
 pub use self::ports::{Access, BlockDevice, Devices};
+pub use self::read::RunningSlot;
 pub use self::verify::{VerifiedSlot, hash_slot, verify_slot};
 pub use self::write::{SlotWriter, SyncedSlot};
 
@@ -53,13 +55,25 @@ impl InactiveSlot {
     }
 }
 
-/// A file that stands for a slot.
+/// Files that stand for slots.
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::sync::Arc;
+
     use switchback_types::SlotName;
     use tempfile::NamedTempFile;
 
-    use super::InactiveSlot;
+    use super::{InactiveSlot, KernelDevices, Layout, Located};
+
+    /// A file of `size` bytes that begins with `before`.
+    fn file(before: &[u8], size: usize) -> NamedTempFile {
+        // In the source directory: /tmp may be a file system without direct I/O.
+        let file = NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let mut bytes = before.to_vec();
+        bytes.resize(size, 0);
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
 
     /// A slot of `size` bytes that begins with `before`.
     pub(crate) fn slot(
@@ -67,16 +81,30 @@ pub(crate) mod testing {
         before: &[u8],
         size: usize,
     ) -> (NamedTempFile, InactiveSlot) {
-        // In the source directory: /tmp may be a file system without direct I/O.
-        let file = NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let mut bytes = before.to_vec();
-        bytes.resize(size, 0);
-        std::fs::write(file.path(), bytes).unwrap();
+        let file = file(before, size);
         let slot = InactiveSlot {
             name,
             path: file.path().into(),
-            devices: std::sync::Arc::new(super::KernelDevices),
+            devices: Arc::new(KernelDevices),
         };
         (file, slot)
+    }
+
+    /// Slot a, which runs, and slot b, both of `size` bytes.
+    pub(crate) fn layout(a: &[u8], b: &[u8], size: usize) -> ([NamedTempFile; 2], Layout) {
+        let files = [file(a, size), file(b, size)];
+        let [a, b] = files.each_ref().map(|file| Located {
+            path: file.path().into(),
+            number: String::new(),
+        });
+        let layout = Layout {
+            a,
+            b,
+            booted: SlotName::A,
+            contact: None,
+            environment_bad: false,
+            devices: Arc::new(KernelDevices),
+        };
+        (files, layout)
     }
 }

@@ -115,6 +115,33 @@ impl SlotWriter {
         Ok(self.next)
     }
 
+    /// Goes on with segment `index`: those before it are known to be right.
+    pub fn skip_to(&mut self, index: u64) {
+        self.next = index;
+    }
+
+    /// Takes the bytes of the next segment, which has exactly this length. They are written unless
+    /// the slot holds them already: reading is quick, and flash wears out by writing. Gives whether
+    /// they were written.
+    ///
+    /// # Errors
+    /// The device reported an error.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<bool, SlotError> {
+        let offset = self.offset(self.next);
+        // What cannot be read is written anew.
+        let read = self.device.read_at(self.buffer.bytes_mut(), offset);
+        let there = self.buffer.bytes().get(..bytes.len());
+        if read.is_ok_and(|read| read >= bytes.len()) && there == Some(bytes) {
+            self.next += 1;
+            return Ok(false);
+        }
+        if let Some(place) = self.buffer.bytes_mut().get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        self.write()?;
+        Ok(true)
+    }
+
     /// A buffer of the next segment's length, to be filled and passed on by [`Self::write`].
     pub fn buffer(&mut self) -> &mut [u8] {
         let length = self.length(self.next);

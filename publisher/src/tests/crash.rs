@@ -14,18 +14,23 @@ use super::world::{Device, World, noise};
 
 const CUTS: [Cut; 2] = [Cut::Before, Cut::After];
 
-/// One release on a channel, and a second one that shares no content with it.
+/// The images of two releases that share no blob, but enough for a delta.
+fn images() -> [Vec<u8>; 2] {
+    let one = noise(1, 100_000);
+    let two = [&one[..], &noise(2, 50_000)].concat();
+    [one, two]
+}
+
+/// One release on a channel.
 fn base() -> World {
     let world = World::new();
-    world
-        .publish(&world.request("1.0", &noise(1, 100_000)))
-        .unwrap();
+    world.publish(&world.request("1.0", &images()[0])).unwrap();
     world
 }
 
 /// Publishes 2.0 and dies at a step; says whether it got through instead.
 fn interrupted_publish(world: &World, step: u32, cut: Cut) -> bool {
-    let request = world.request("2.0", &noise(2, 150_000));
+    let request = world.request("2.0", &images()[1]);
     let mut edit = Edit::begin(&world.place()).unwrap();
     edit.store().cut_at(step, cut);
     match publish_in(&mut edit, &request, &|_| {}) {
@@ -64,9 +69,7 @@ fn a_publish_that_dies_leaves_the_old_repository_and_can_be_run_again() {
                 "step {step}: {seen}"
             );
 
-            world
-                .publish(&world.request("2.0", &noise(2, 150_000)))
-                .unwrap();
+            world.publish(&world.request("2.0", &images()[1])).unwrap();
             assert_eq!(check_consistent(&world), "2.0", "step {step}, {cut:?}");
             let leftovers: Vec<_> = world
                 .files()
@@ -80,22 +83,20 @@ fn a_publish_that_dies_leaves_the_old_repository_and_can_be_run_again() {
             );
         }
     }
-    // Three blobs, two documents, two roles, snapshot and timestamp.
-    assert_eq!(steps, 9);
+    // Three blobs, a delta, two documents, two roles, snapshot and timestamp.
+    assert_eq!(steps, 10);
 }
 
 #[test]
 fn a_second_cut_while_finishing_changes_nothing_about_that() {
     let base = base();
-    for first in 0..9 {
-        for second in 0..9 {
+    for first in 0..10 {
+        for second in 0..10 {
             let world = base.copy();
             interrupted_publish(&world, first, Cut::After);
             interrupted_publish(&world, second, Cut::Before);
             check_consistent(&world);
-            world
-                .publish(&world.request("2.0", &noise(2, 150_000)))
-                .unwrap();
+            world.publish(&world.request("2.0", &images()[1])).unwrap();
             assert_eq!(
                 check_consistent(&world),
                 "2.0",

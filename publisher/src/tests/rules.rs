@@ -330,6 +330,7 @@ fn inspect_recognises_files_by_what_they_say() {
         kinds.push(match inspect_file(&repo.join(path)).unwrap() {
             FileReport::Release(_) => "release",
             FileReport::Channel(_) => "channel",
+            FileReport::Delta(_) => "delta",
             FileReport::Metadata(_) => "metadata",
         });
     }

@@ -13,6 +13,7 @@ use switchback_types::{TargetPath, Timestamp};
 use tempfile::TempDir;
 
 use crate::content::Packing;
+use crate::deltas::DeltaRequest;
 use crate::edit::Workplace;
 use crate::error::RepoError;
 use crate::init::init;
@@ -100,6 +101,12 @@ impl World {
             packing: Packing {
                 segment_size: SEGMENT,
                 level: 3,
+            },
+            deltas: DeltaRequest {
+                last: 5,
+                from: Vec::new(),
+                field: None,
+                memory: 1 << 30,
             },
         }
     }

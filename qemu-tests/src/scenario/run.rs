@@ -156,14 +156,15 @@ fn offer(
             other.publish(two, "2")?;
             return bench.server.serve(&other.directory).map_err(https);
         }
-        ServerFault::None | ServerFault::Gone => None,
+        ServerFault::None | ServerFault::Gone | ServerFault::WithoutDeltas => None,
         ServerFault::Corrupt => Some(Fault::Corrupt {
             path_contains,
             offset: 1000,
         }),
         ServerFault::Truncated => Some(Fault::Truncate {
             path_contains,
-            after_bytes: 500_000,
+            // Less than a delta between two guests, more than their lists.
+            after_bytes: 2_000,
         }),
     };
     if let Some(fault) = fault {

@@ -106,6 +106,8 @@ impl Boot<'_> {
         let worker = Worker {
             source: Box::new(Server::new(self.bench.clone(), self.world.clone())),
             trust,
+            repository: settings.repository.clone(),
+            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: reached.clone(),

@@ -102,6 +102,14 @@ fn servers() -> Vec<Scenario> {
         faulty("server with unsigned lies, then good", ServerFault::Lying),
         Scenario {
             faults: Faults {
+                server: ServerFault::WithoutDeltas,
+                server_stays: true,
+                ..Faults::default()
+            },
+            ..plain("server without deltas")
+        },
+        Scenario {
+            faults: Faults {
                 server: ServerFault::Corrupt,
                 server_stays: true,
                 ..Faults::default()

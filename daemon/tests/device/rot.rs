@@ -1,14 +1,4 @@
-//! A slot that goes bad later: the whole daemon, but for the bus, over a slot in memory and a
-//! repository that `switchback-repo` really made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test fails by panicking"
-)]
-
-mod rig;
+//! A slot that goes bad later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +10,7 @@ use switchbackd::journal::{DiskFiles, RecordFiles};
 use switchbackd::trust::{Asked, Trust};
 use switchbackd::worker::Job;
 
-use self::rig::*;
+use crate::rig::*;
 
 #[test]
 fn inactive_slot_is_read_back_about_once_a_week() {

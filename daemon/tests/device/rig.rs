@@ -228,7 +228,8 @@ pub(crate) struct Device {
     pub(crate) old: Vec<u8>,
 }
 
-pub(crate) fn publish(directory: &Path, version: &str, image: &[u8], first: bool) {
+/// Publishes a version; the first one makes the repository.
+pub(crate) fn publish(directory: &Path, version: &str, image: &[u8], words: &[&str]) {
     let (repo, keys, file) = (
         directory.join("repo"),
         directory.join("keys"),
@@ -246,7 +247,7 @@ pub(crate) fn publish(directory: &Path, version: &str, image: &[u8], first: bool
         let cli = switchback_repo::cli::Cli::parse_from(words.chain(&place));
         switchback_repo::run(&cli, Timestamp::from_unix(NOW), &mut io::sink()).unwrap();
     };
-    if first {
+    if version == "1" {
         run(&["init", "--product", "kiosk"]);
     }
     let image = file.to_str().unwrap();
@@ -254,7 +255,7 @@ pub(crate) fn publish(directory: &Path, version: &str, image: &[u8], first: bool
     let how = ["--compatible", "board", "--format", "raw"];
     let size = SEGMENT.to_string();
     let more = ["--channel", "stable", "--segment-size", &size];
-    run(&[&what[..], &how, &more].concat());
+    run(&[&what[..], &how, &more, words].concat());
 }
 
 pub(crate) fn holds(image: ImageIdentity) -> SlotRecord {
@@ -270,8 +271,8 @@ impl Device {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (old, new) = (noise(1), noise(2));
-        publish(directory.path(), "1", &old, true);
-        publish(directory.path(), "2", &new, false);
+        publish(directory.path(), "1", &old, &["--deltas", "0"]);
+        publish(directory.path(), "2", &new, &["--deltas", "0"]);
 
         let config = path("config.d");
         std::fs::create_dir(&config).unwrap();
@@ -335,6 +336,8 @@ impl Device {
         let worker = Worker {
             source: Box::new(source),
             trust,
+            repository: settings.repository.clone(),
+            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: Reached::default(),

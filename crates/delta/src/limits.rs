@@ -1,0 +1,30 @@
+//! What a delta may ask for. All of it is checked before memory is taken.
+
+/// The version that this program writes and reads.
+pub const VERSION: u16 = 1;
+/// Most bytes of an image: 1 TiB.
+pub const MAX_IMAGE: u64 = 1 << 40;
+/// Most frames of a delta.
+pub const MAX_FRAMES: usize = 1 << 15;
+/// Most bytes of the frame table.
+pub const MAX_TABLE: usize = 1 << 20;
+/// Most bytes of one frame as it lies in the blob.
+pub const MAX_FRAME: usize = 3 << 19;
+/// Most literal bytes of one frame.
+pub const MAX_LITERALS: usize = 3 << 19;
+/// Most groups of a delta.
+pub const MAX_GROUPS: usize = 1 << 12;
+/// Most runs of one group.
+pub const MAX_RUNS: usize = 1 << 15;
+/// Most bytes of one group's map as it lies in the blob.
+pub const MAX_MAP: usize = 1 << 19;
+/// Most programs of one group.
+pub const MAX_SPACES: usize = 1 << 10;
+/// The largest segment, as a power of two: 1 MiB.
+pub const MAX_SEGMENT_LOG: u8 = 20;
+/// The smallest segment, as a power of two: 4 KiB.
+pub const MIN_SEGMENT_LOG: u8 = 12;
+/// Most bytes that the decoder asks of the old image at once.
+pub const MAX_READ: usize = 64 << 10;
+/// Old bytes beside a gap are looked at up to this distance from its ends.
+pub(crate) const BESIDE: usize = 1024;
