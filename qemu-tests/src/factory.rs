@@ -57,12 +57,20 @@ impl Repository {
             .arg(&self.keys)
     }
 
-    /// Publishes an image into the channel.
+    /// Publishes an image into the channel, as a whole only.
     ///
     /// # Errors
     /// `switchback-repo` refuses.
     pub fn publish(&self, image: &Image, version: &str) -> Result<()> {
-        self.publish_for(image, version, COMPATIBLE)
+        self.publish_as(image, version, COMPATIBLE, "0")
+    }
+
+    /// The same with a delta from the version before.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn publish_with_delta(&self, image: &Image, version: &str) -> Result<()> {
+        self.publish_as(image, version, COMPATIBLE, "1")
     }
 
     /// Publishes an image that is made for another kind of hardware.
@@ -70,6 +78,16 @@ impl Repository {
     /// # Errors
     /// `switchback-repo` refuses.
     pub fn publish_for(&self, image: &Image, version: &str, compatible: &str) -> Result<()> {
+        self.publish_as(image, version, compatible, "0")
+    }
+
+    fn publish_as(
+        &self,
+        image: &Image,
+        version: &str,
+        compatible: &str,
+        deltas: &str,
+    ) -> Result<()> {
         self.run("publish")
             .arg("--image")
             .arg(&image.path)
@@ -81,9 +99,8 @@ impl Repository {
                 "--channel",
                 CHANNEL,
             ])
-            // The guests are about behaviour; a low level keeps the tests quick. What they damage and
-            // cut is the whole image: with a delta they would not fetch it.
-            .args(["--level", "3", "--deltas", "0"])
+            // The guests are about behaviour; a low level keeps the tests quick.
+            .args(["--level", "3", "--deltas", deltas])
             .check()
     }
 

@@ -11,6 +11,8 @@ use switchback_repo::cli::Cli;
 use switchback_types::{Digest, Timestamp};
 use switchbackd::fetch::{FetchError, Source};
 
+use crate::storage::{Chance, SECTOR};
+
 /// When everything was published: 2026-12-01.
 pub const PUBLISHED: i64 = 1_796_083_200;
 /// Bytes of an image: two whole segments and a part of one.
@@ -210,10 +212,18 @@ fn deltas_in(files: &Files) -> Vec<String> {
         .collect()
 }
 
-/// Bytes that differ from version to version in every sector, and compress a little.
+/// Bytes that do not compress, and that differ from version to version in the first bytes of every
+/// sector: a delta is far smaller than the whole.
 fn image(version: u8) -> Image {
-    let bytes: Arc<[u8]> = (0..IMAGE)
-        .map(|at| u8::try_from((at / 7 + at / 512) % 251).unwrap_or(0) ^ version)
+    let mut chance = Chance::new(1);
+    let noise = std::iter::repeat_with(|| chance.draw().to_le_bytes()).flatten();
+    let bytes: Arc<[u8]> = noise
+        .take(IMAGE)
+        .enumerate()
+        .map(|(at, byte)| match at % SECTOR {
+            0..4 => byte ^ version,
+            _ => byte,
+        })
         .collect();
     let mut digest = [0; 32];
     let found = ring::digest::digest(&ring::digest::SHA256, &bytes);

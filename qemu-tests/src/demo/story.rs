@@ -286,8 +286,12 @@ impl Story {
         self.teller.say(&format!(
             "publisher   | switchback-repo publish --version {number} …"
         ));
-        self.repository
-            .publish(images.version(number)?, &number.to_string())
+        let (image, version) = (images.version(number)?, number.to_string());
+        match number {
+            // The others are about what happens after they were written.
+            2 => self.repository.publish_with_delta(image, &version),
+            _ => self.repository.publish(image, &version),
+        }
     }
 
     /// After each boot the login shell says that it takes commands: waits for that of this boot.

@@ -105,7 +105,7 @@ fn play(
     bench.wait(&format!("{} slot=A version=1", tiny::UP), BOOT)?;
     if gone_first {
         bench.wait("no update: https://", WORK)?;
-        bench.repository.publish(&two, "2")?;
+        bench.repository.publish_with_delta(&two, "2")?;
         bench.server.clear_faults().map_err(https)?;
     } else {
         bench.wait("version 1 runs already", WORK)?;
@@ -163,16 +163,18 @@ fn offer(
         }),
         ServerFault::Truncated => Some(Fault::Truncate {
             path_contains,
-            // Less than a delta between two guests, more than their lists.
-            after_bytes: 2_000,
+            after_bytes: 500_000,
         }),
     };
+    let damages = fault.is_some();
     if let Some(fault) = fault {
         bench.server.set_fault(fault).map_err(https)?;
     }
     match story.faults.other_hardware {
         true => bench.repository.publish_for(two, "2", "another-board"),
-        false => bench.repository.publish(two, "2"),
+        // What is damaged is the whole image: with a delta the device would not fetch it.
+        false if damages => bench.repository.publish(two, "2"),
+        false => bench.repository.publish_with_delta(two, "2"),
     }
 }
 
