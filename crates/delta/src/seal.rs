@@ -212,20 +212,23 @@ impl Seals {
         let mut inodes = Vec::new();
         let count = counts.code(bits, self.inodes.len() as u64);
         limit("parts of inode tables", count, MOST as u64)?;
-        let mut last = Inodes::default();
+        // Parts follow each other: no byte is sealed twice, whatever the blob says.
+        let mut end = 0_u64;
         for index in 0..usize::try_from(count).unwrap_or(0) {
             let wanted = self.inodes.get(index).copied().unwrap_or_default();
-            let distance = places.code(bits, wanted.offset.wrapping_sub(last.offset) >> inode_log);
-            let offset = distance.checked_shl(inode_log.into());
-            let offset = offset.and_then(|by| last.offset.checked_add(by));
-            last = Inodes {
+            let distance =
+                places.code(bits, (wanted.offset.wrapping_sub(end) & LIMIT) >> inode_log);
+            let offset = distance.checked_mul(1 << inode_log);
+            let offset = offset.and_then(|by| end.checked_add(by));
+            let part = Inodes {
                 offset: offset
                     .filter(|at| *at <= crate::limits::MAX_IMAGE)
                     .ok_or(DeltaError::Damaged("an inode table leaves the image"))?,
                 first: number(numbers.code(bits, wanted.first.into()))?,
                 count: number(counts.code(bits, wanted.count.into()))?,
             };
-            inodes.push(last);
+            end = part.offset + (u64::from(part.count) << inode_log);
+            inodes.push(part);
         }
         let mut except = Vec::new();
         let count = counts.code(bits, self.except.len() as u64);
