@@ -189,12 +189,15 @@ impl Repository {
             .find(|image| slot.get(..image.bytes.len()) == Some(&*image.bytes))
     }
 
-    /// The server at one stage.
+    /// The server at one stage; without the deltas that the releases name, unless they are wanted.
     #[must_use]
-    pub fn server(&self, stage: Stage, fault: ServerFault) -> Server {
+    pub fn server(&self, stage: Stage, deltas: bool, fault: ServerFault) -> Server {
         Server {
             files: self.stages.get(&stage).cloned().unwrap_or_default(),
-            deltas: Arc::clone(&self.deltas),
+            hidden: match deltas {
+                true => Arc::default(),
+                false => Arc::clone(&self.deltas),
+            },
             fault,
         }
     }
@@ -259,8 +262,6 @@ pub enum ServerFault {
     Corrupt,
     /// A pack ends in the middle.
     Truncated,
-    /// It has no deltas any more.
-    WithoutDeltas,
     /// Metadata says what no key that the device knows has signed.
     Lying,
 }
@@ -269,7 +270,8 @@ pub enum ServerFault {
 #[derive(Debug)]
 pub struct Server {
     files: Arc<Files>,
-    deltas: Arc<BTreeSet<String>>,
+    /// What it has lost.
+    hidden: Arc<BTreeSet<String>>,
     fault: ServerFault,
 }
 
@@ -281,10 +283,9 @@ impl Server {
                 detail: "no answer".into(),
             });
         }
-        let gone = self.fault == ServerFault::WithoutDeltas && self.deltas.contains(path);
         self.files
             .get(path)
-            .filter(|_| !gone)
+            .filter(|_| !self.hidden.contains(path))
             .cloned()
             .ok_or_else(|| FetchError::Missing {
                 url: self.url(path),
@@ -316,10 +317,7 @@ impl Source for Server {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let mut bytes = self.find(path)?.to_vec();
         match self.fault {
-            ServerFault::None
-            | ServerFault::Gone
-            | ServerFault::WithoutDeltas
-            | ServerFault::Lying => {}
+            ServerFault::None | ServerFault::Gone | ServerFault::Lying => {}
             ServerFault::Corrupt => {
                 let middle = bytes.len() / 2;
                 if let Some(byte) = bytes.get_mut(middle) {

@@ -156,7 +156,7 @@ fn offer(
             other.publish(two, "2")?;
             return bench.server.serve(&other.directory).map_err(https);
         }
-        ServerFault::None | ServerFault::Gone | ServerFault::WithoutDeltas => None,
+        ServerFault::None | ServerFault::Gone => None,
         ServerFault::Corrupt => Some(Fault::Corrupt {
             path_contains,
             offset: 1000,

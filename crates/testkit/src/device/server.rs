@@ -32,7 +32,8 @@ impl Server {
             true => faults.server,
             false => ServerFault::None,
         };
-        self.bench.repository.server(published, fault)
+        let deltas = self.bench.scenario.deltas;
+        self.bench.repository.server(published, deltas, fault)
     }
 }
 

@@ -162,6 +162,9 @@ pub struct Scenario {
     pub published: Stage,
     /// Whether the daemon restarts the device by itself.
     pub automatic: bool,
+    /// Whether the server has the deltas that releases name. To decode them takes time, and steps of
+    /// a way are durable or not in the same places: most stories do without.
+    pub deltas: bool,
     /// Whether the inactive slot is read back from time to time.
     pub verifies: bool,
     /// The version that runs in the end when nothing is cut; 0 where any may.
@@ -181,6 +184,7 @@ impl Scenario {
             deeds: Vec::new(),
             published: Stage::Two,
             automatic: true,
+            deltas: false,
             verifies: false,
             ends_in: 2,
         }

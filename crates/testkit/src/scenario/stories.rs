@@ -33,6 +33,7 @@ pub const MORE_BOARDS: [(Loader, u8); 6] = [
 pub fn scenarios(loader: Loader, tries: u8) -> Vec<Scenario> {
     let mut all = images();
     all.extend(servers());
+    all.extend(deltas());
     all.extend(releases());
     all.extend(storage());
     all.extend(clocks());
@@ -102,14 +103,6 @@ fn servers() -> Vec<Scenario> {
         faulty("server with unsigned lies, then good", ServerFault::Lying),
         Scenario {
             faults: Faults {
-                server: ServerFault::WithoutDeltas,
-                server_stays: true,
-                ..Faults::default()
-            },
-            ..plain("server without deltas")
-        },
-        Scenario {
-            faults: Faults {
                 server: ServerFault::Corrupt,
                 server_stays: true,
                 ..Faults::default()
@@ -128,6 +121,37 @@ fn servers() -> Vec<Scenario> {
             deeds: vec![(idle(2), Deed::Publish(Stage::One))],
             ..plain("server replays an older repository")
         },
+    ]
+}
+
+/// What is different when a delta leads to an image.
+fn deltas() -> Vec<Scenario> {
+    let by_delta = |scenario: Scenario| Scenario {
+        deltas: true,
+        ..scenario
+    };
+    let corrupt = Faults {
+        server: ServerFault::Corrupt,
+        ..Faults::default()
+    };
+    let bad = [Behaviour::Unhealthy, Behaviour::Good];
+    vec![
+        by_delta(plain("good, by a delta")),
+        by_delta(Scenario {
+            behaviour: bad,
+            deeds: vec![(idle(1), Deed::Publish(Stage::Three))],
+            ends_in: 3,
+            ..plain("bad, then superseded, by deltas")
+        }),
+        by_delta(Scenario {
+            faults: corrupt,
+            ..plain("corrupt deltas and frames, then good")
+        }),
+        by_delta(Scenario {
+            deeds: vec![(when(PhaseKind::Installing, 1), Deed::Publish(Stage::Three))],
+            ends_in: 3,
+            ..plain("superseded while a delta is installed")
+        }),
     ]
 }
 
