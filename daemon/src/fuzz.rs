@@ -5,6 +5,7 @@ use switchback_boot_env::contract::ContractKind;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{BootId, BootObservation, Event, Facts, SlotBoot, step};
 
+use crate::fetch::{Bundle, Source as _};
 use crate::journal::parts;
 use crate::settings;
 
@@ -42,6 +43,30 @@ pub fn journal(data: &[u8]) {
             let next = step(&state, &Event::Started(observation), &facts).next;
             let bytes = parts::write(&next).expect("a state can be written");
             assert_eq!(parts::parse(&bytes), Some(next));
+        }
+    }
+}
+
+/// A bundle: it is refused, or it gives files that are no longer than allowed, and ends.
+pub fn bundle(data: &[u8]) {
+    const LIMIT: u64 = 4096;
+    let reader = Box::new(std::io::Cursor::new(data.to_vec()));
+    let Ok(bundle) = Bundle::open("fuzzed", reader) else {
+        return;
+    };
+    let _ = bundle.release();
+    for path in [
+        "metadata/1.root.json",
+        "content/a",
+        "content/b",
+        "content/a",
+    ] {
+        if let Ok(bytes) = bundle.file(path, LIMIT) {
+            assert!(bytes.len() <= 4096);
+        }
+        if let Ok(mut stream) = bundle.stream(path, 1) {
+            let read = std::io::copy(&mut stream, &mut std::io::sink());
+            assert!(read.is_err() || read.is_ok_and(|read| read <= data.len() as u64));
         }
     }
 }

@@ -91,6 +91,7 @@ const TARGETS: &[Target] = &[
     ("daemon", "record", switchbackd::fuzz::record),
     ("daemon", "journal", switchbackd::fuzz::journal),
     ("daemon", "settings", switchbackd::fuzz::settings),
+    ("daemon", "bundle", switchbackd::fuzz::bundle),
 ];
 
 fn workspace() -> PathBuf {

@@ -18,7 +18,7 @@ use crate::report::chain;
 const BLOCK: usize = 512;
 /// Most bytes of what comes before the content.
 const MOST_METADATA: u64 = 8 << 20;
-/// Most files before the content.
+/// Most files before the content, and most files after it began.
 const MOST_FILES: usize = 1024;
 /// Content up to this length that is passed over is kept, all of it up to [`MOST_METADATA`]: a way that
 /// does not fit is followed by one that wants the lists before it.
@@ -46,6 +46,8 @@ struct Content {
     kept_bytes: u64,
     /// Which of its readers may still read.
     reading: u64,
+    /// Files that were opened.
+    opened: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Bundle {
             kept: BTreeMap::new(),
             kept_bytes: 0,
             reading: 0,
+            opened: 0,
         };
         let mut files = BTreeMap::new();
         let mut bytes = 0_u64;
@@ -288,6 +291,11 @@ impl Content {
         self.reader.read_exact(&mut block)?;
         if block.iter().all(|byte| *byte == 0) {
             return Ok(false);
+        }
+        self.opened += 1;
+        if self.opened > 2 * MOST_FILES {
+            let what = "it holds more files than any bundle";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let entry = header(&block)?;
         let block = u64::try_from(BLOCK).unwrap_or(1);
