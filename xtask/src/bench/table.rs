@@ -47,7 +47,7 @@ pub(crate) fn image(row: &Row) -> String {
             }
             Outcome::OutOfTime(limit) => {
                 let minutes = limit.as_secs() / 60;
-                let _ = writeln!(text, "{peer:<20}  did not finish in {minutes} minutes");
+                let _ = writeln!(text, "{peer:<20}  did not finish in {minutes} min");
             }
             Outcome::NotHere(why) => {
                 let _ = writeln!(text, "{peer:<20}  not here: {why}");
@@ -288,7 +288,7 @@ mod tests {
         row.peers.push((Peer::Bsdiff, late));
         let text = image(&row);
         assert!(text.contains("xdelta3 * "), "{text}");
-        assert!(text.contains("did not finish in 45 minutes"), "{text}");
+        assert!(text.contains("did not finish in 45 min"), "{text}");
         assert!(
             text.contains("ours / xdelta3 *: bytes 0.500, encode s 1.00"),
             "{text}"
