@@ -16,6 +16,9 @@ pub const SUITE: &str = "trixie";
 /// The archive when the host names none.
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 
+/// The archive of security updates when the host names none.
+const DEFAULT_SECURITY_MIRROR: &str = "http://deb.debian.org/debian-security";
+
 /// Places where Debian hosts name their mirror, newest style first.
 const HOST_SOURCES: [&str; 2] = [
     "/etc/apt/sources.list.d/debian.sources",
@@ -148,22 +151,32 @@ fn apt(program: &str, home: &Path) -> Run {
 }
 
 /// The mirror that the host itself uses, so that a local one is honoured.
-fn host_mirror() -> String {
+#[must_use]
+pub fn host_mirror() -> String {
+    host_archive("/debian").unwrap_or_else(|| DEFAULT_MIRROR.to_owned())
+}
+
+/// The same for security updates.
+#[must_use]
+pub fn host_security_mirror() -> String {
+    host_archive("/debian-security").unwrap_or_else(|| DEFAULT_SECURITY_MIRROR.to_owned())
+}
+
+fn host_archive(ending: &str) -> Option<String> {
     HOST_SOURCES
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
-        .find_map(|text| mirror_in(&text))
-        .unwrap_or_else(|| DEFAULT_MIRROR.to_owned())
+        .find_map(|text| mirror_in(&text, ending))
 }
 
-/// The first Debian archive (not security, not a third party's) in a sources file of either style.
-fn mirror_in(sources: &str) -> Option<String> {
+/// The first archive whose address ends so (not a third party's) in a sources file of either style.
+fn mirror_in(sources: &str, ending: &str) -> Option<String> {
     sources
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter(|line| line.starts_with("URIs:") || line.starts_with("deb "))
         .flat_map(str::split_whitespace)
-        .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"))
+        .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with(ending))
         .map(|word| word.trim_end_matches('/').to_owned())
 }
 
@@ -176,17 +189,21 @@ mod tests {
         let deb822 = "Types: deb\n# http://old.example/debian\nURIs: http://mirror.example/debian\n\
                       \nTypes: deb\nURIs: http://mirror.example/debian-security\n";
         assert_eq!(
-            mirror_in(deb822).as_deref(),
+            mirror_in(deb822, "/debian").as_deref(),
             Some("http://mirror.example/debian")
+        );
+        assert_eq!(
+            mirror_in(deb822, "/debian-security").as_deref(),
+            Some("http://mirror.example/debian-security")
         );
         let one_line = "deb https://other.example/tool tool main\n\
                         deb [arch=amd64] https://m.example/debian/ bookworm main\n";
         assert_eq!(
-            mirror_in(one_line).as_deref(),
+            mirror_in(one_line, "/debian").as_deref(),
             Some("https://m.example/debian")
         );
         assert_eq!(
-            mirror_in("deb http://m.example/debian-security x main\n"),
+            mirror_in("deb http://m.example/debian-security x main\n", "/debian"),
             None
         );
     }

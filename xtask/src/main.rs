@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's commands.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod dependencies;
 mod process;
@@ -33,6 +34,10 @@ cargo xtask torture --qemu --cycles N [--board grub|u-boot|all]
                      N updates one after the other leave nothing behind on the boot partition
 cargo xtask torture --qemu --matrix
                      each kind of power cut once: what `test` does
+cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [--minutes N]
+                        [--quick]
+                     what an update costs, ours beside what Debian has, on images built here; hours
+                     (--quick: small images of two pairs, minutes); N minutes for a peer's program
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
         ["record-bootloaders", rest @ ..] => record::run_from(rest),
         ["torture", rest @ ..] => torture::run_from(rest),
+        ["bench", "delta", rest @ ..] => bench::run_from(rest),
         ["replay", log] => simulate::replay_log(log),
         ["generate"] => check::generate(),
         ["tools"] => tools(),
