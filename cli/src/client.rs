@@ -78,19 +78,9 @@ impl Client {
     }
 
     pub(crate) async fn update(&self, retry: bool, json: bool) -> Result<u8, Failure> {
-        let mut options = Options::new();
-        if retry {
-            options.insert("retry", Variant::from(true));
-        }
+        let options = retry_option(retry);
         let job = self.manager.install(options).await?;
-        let ended = self.wait(&job, !json).await?;
-        let decision = self.manager.decision().await?;
-        finish(json, &ended)?;
-        Ok(if decision.go {
-            exit::OK
-        } else {
-            exit::NOTHING_TO_DO
-        })
+        self.installed(&job, json).await
     }
 
     pub(crate) async fn install(
@@ -99,10 +89,7 @@ impl Client {
         retry: bool,
         json: bool,
     ) -> Result<u8, Failure> {
-        let mut options = Options::new();
-        if retry {
-            options.insert("retry", Variant::from(true));
-        }
+        let options = retry_option(retry);
         let is_url = bundle.starts_with("https://") || bundle.starts_with("http://");
         let job = if is_url {
             self.manager.install_url(bundle, options).await?
@@ -115,7 +102,12 @@ impl Client {
                 .install_file(file.as_fd().into(), bundle, options)
                 .await?
         };
-        let ended = self.wait(&job, !json).await?;
+        self.installed(&job, json).await
+    }
+
+    /// How an install ended, and whether there was one at all.
+    async fn installed(&self, job: &OwnedObjectPath, json: bool) -> Result<u8, Failure> {
+        let ended = self.wait(job, !json).await?;
         let decision = self.manager.decision().await?;
         finish(json, &ended)?;
         Ok(if decision.go {
@@ -204,6 +196,11 @@ impl Client {
             tokio::time::sleep(JOB_INTERVAL).await;
         }
     }
+}
+
+fn retry_option(retry: bool) -> Options<'static> {
+    let option = retry.then(|| ("retry", Variant::from(true)));
+    option.into_iter().collect()
 }
 
 /// The clock's time.

@@ -186,8 +186,17 @@ impl Worker {
         let asked = self
             .trust
             .ask(&*self.source, &self.device, clock, &mut || reached.note());
+        // Nobody wanted what it brought.
+        self.bundle = None;
+        self.polled(asked, running)
+    }
+
+    /// What was offered, and whether a slot from the factory holds it.
+    fn polled(&mut self, asked: Asked, running: Option<&ImageIdentity>) -> Report {
         let runs_already = match (&asked, running) {
-            (Asked::Offer { release, .. }, Some(running)) if running.sequence == 0 => {
+            (Asked::Offer { release, .. } | Asked::Bundled(release), Some(running))
+                if running.sequence == 0 =>
+            {
                 self.runs(&identity(release), running)
             }
             _ => false,
@@ -213,17 +222,7 @@ impl Worker {
             )),
             Err(detail) => Asked::Unreachable(detail),
         };
-        let runs_already = match (&asked, running) {
-            (Asked::Bundled(release), Some(running)) if running.sequence == 0 => {
-                self.runs(&identity(release), running)
-            }
-            _ => false,
-        };
-        Report::Polled {
-            asked,
-            now: self.trust.now(self.host.now()),
-            runs_already,
-        }
+        self.polled(asked, running)
     }
 
     fn open_bundle(&self, place: BundlePlace) -> Result<(Bundle, ProductName, Version), String> {

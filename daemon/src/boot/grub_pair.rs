@@ -10,7 +10,7 @@ use switchback_boot_env::{Copy, Vars};
 use super::grub::{block_error, missing, place_errors, read_file};
 use super::{
     Backend, BootError, Change, EnvFiles, Lint, Locks, Repaired, already_so, settle_copy,
-    write_copy,
+    write_copy, write_error,
 };
 
 /// A lock that is held, if there was something to lock.
@@ -211,10 +211,7 @@ impl Backend for GrubPair {
             let next = self.successor(&found.pair)?;
             let path = self.path(next.copy);
             settle_copy(files, self.path(found.pair.current()), 0, BLOCK_SIZE)?;
-            write_copy(files, path, 0, &next.block)?;
-            files
-                .shorten(path, BLOCK_SIZE as u64)
-                .map_err(write_error(path))?;
+            write_block(files, path, &next.block)?;
             written.push(path.clone());
         }
         Ok(if written.is_empty() {
@@ -241,10 +238,7 @@ impl Backend for GrubPair {
             files.probe_writable(path).map_err(write_error(path))?;
         }
         for (path, block) in [first, second].into_iter().zip(&blocks) {
-            write_copy(files, path, 0, block)?;
-            files
-                .shorten(path, BLOCK_SIZE as u64)
-                .map_err(write_error(path))?;
+            write_block(files, path, block)?;
         }
         Ok(Repaired::Copies(self.paths.to_vec()))
     }
@@ -254,9 +248,16 @@ impl Backend for GrubPair {
     }
 }
 
-fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> BootError {
-    let path = path.to_owned();
-    |source| BootError::Write { path, source }
+/// Writes a whole block, and nothing behind it.
+fn write_block(
+    files: &dyn EnvFiles,
+    path: &Path,
+    block: &[u8; BLOCK_SIZE],
+) -> Result<(), BootError> {
+    write_copy(files, path, 0, block)?;
+    files
+        .shorten(path, BLOCK_SIZE as u64)
+        .map_err(write_error(path))
 }
 
 /// Two names that lead to one file.

@@ -22,7 +22,8 @@ mod uboot;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use switchback_boot_env::Vars;
 use switchback_boot_env::contract::{Applied, BootChange, BootView, Contract, ContractKind};
@@ -252,22 +253,27 @@ impl BootControl {
     }
 }
 
+fn read_error(path: &Path) -> impl FnOnce(io::Error) -> BootError {
+    let path = path.to_owned();
+    |source| BootError::Read { path, source }
+}
+
+fn write_error(path: &Path) -> impl FnOnce(io::Error) -> BootError {
+    let path = path.to_owned();
+    |source| BootError::Write { path, source }
+}
+
 /// Makes the copy that counts durable, before the other one is written over: writes what is read
 /// there once more. A bootloader's own write may still be in the disk's cache, and one whose sync
 /// failed looks written and never will be: if it were lost and the new copy were not, the numbers
 /// of the two would no longer follow each other, and the stale one could be taken for the newer.
 fn settle_copy(
     files: &dyn EnvFiles,
-    path: &std::path::Path,
+    path: &Path,
     offset: u64,
     length: usize,
 ) -> Result<(), BootError> {
-    let bytes = files
-        .read(path, offset, length)
-        .map_err(|source| BootError::Read {
-            path: path.into(),
-            source,
-        })?;
+    let bytes = files.read(path, offset, length).map_err(read_error(path))?;
     write_copy(files, path, offset, &bytes)
 }
 
@@ -275,7 +281,7 @@ fn settle_copy(
 /// perhaps, may not have made it durable.
 fn already_so(
     files: &dyn EnvFiles,
-    path: &std::path::Path,
+    path: &Path,
     offset: u64,
     length: usize,
 ) -> Result<Applied, BootError> {
@@ -286,23 +292,17 @@ fn already_so(
 /// Writes one copy in place and proves that it is there.
 fn write_copy(
     files: &dyn EnvFiles,
-    path: &std::path::Path,
+    path: &Path,
     offset: u64,
     bytes: &[u8],
 ) -> Result<(), BootError> {
     files
         .write(path, offset, bytes)
         .and_then(|()| files.sync(path))
-        .map_err(|source| BootError::Write {
-            path: path.into(),
-            source,
-        })?;
+        .map_err(write_error(path))?;
     let found = files
         .read(path, offset, bytes.len())
-        .map_err(|source| BootError::Read {
-            path: path.into(),
-            source,
-        })?;
+        .map_err(read_error(path))?;
     if found == bytes {
         Ok(())
     } else {

@@ -11,8 +11,8 @@ use switchback_boot_env::{Copy, Vars};
 
 use super::error::CorruptEnvironment;
 use super::{
-    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, already_so, settle_copy,
-    write_copy,
+    Backend, BootError, Change, EnvFiles, FileKind, Lint, Locks, Repaired, already_so, read_error,
+    settle_copy, write_copy,
 };
 
 /// A configuration is a few lines.
@@ -42,15 +42,11 @@ impl UbootEnvironment {
     }
 
     fn config(&self, files: &dyn EnvFiles) -> Result<FwEnvConfig, BootError> {
-        let path = || self.config.clone();
         let text = files
             .read(&self.config, 0, MOST_CONFIG)
-            .map_err(|source| BootError::Read {
-                path: path(),
-                source,
-            })?;
+            .map_err(read_error(&self.config))?;
         FwEnvConfig::parse(&text).map_err(|fault| BootError::Config {
-            path: path(),
+            path: self.config.clone(),
             fault,
         })
     }
@@ -283,10 +279,7 @@ fn copy(files: &dyn EnvFiles, place: &Place) -> Result<Vec<u8>, BootError> {
     let path = Path::new(&place.device);
     let bytes = files
         .read(path, place.offset, place.size)
-        .map_err(|source| BootError::Read {
-            path: path.into(),
-            source,
-        })?;
+        .map_err(read_error(path))?;
     Ok(if bytes.len() == place.size {
         bytes
     } else {

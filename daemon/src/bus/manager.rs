@@ -48,6 +48,12 @@ impl Taken {
         }
     }
 
+    /// `retry` and nothing else.
+    fn retry_alone(mut self) -> Result<bool, MethodError> {
+        let retry = self.boolean("retry")?;
+        self.finish().map(|()| retry)
+    }
+
     fn finish(self) -> Result<(), MethodError> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -78,6 +84,20 @@ impl Manager {
             .send(Message::Command { command, reply })
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.map_err(MethodError::from)
+    }
+
+    async fn install_bundle(
+        &self,
+        connection: &Connection,
+        place: BundlePlace,
+        retry: bool,
+    ) -> Result<OwnedObjectPath, MethodError> {
+        self.job(connection, "install", |job| Command::InstallBundle {
+            job,
+            place,
+            retry,
+        })
+        .await
     }
 
     /// Runs a command as a job: its object exists before the driver hears of it, and goes again
@@ -120,9 +140,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
-        let mut options = Taken(options);
-        let retry = options.boolean("retry")?;
-        options.finish()?;
+        let retry = Taken(options).retry_alone()?;
         self.job(connection, "install", |job| Command::Install { job, retry })
             .await
     }
@@ -136,9 +154,7 @@ impl Manager {
         name: String,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
-        let mut options = Taken(options);
-        let retry = options.boolean("retry")?;
-        options.finish()?;
+        let retry = Taken(options).retry_alone()?;
         let file = File::from(OwnedFd::from(file));
         let name = shorten(&name);
         // Anything else could keep the one thread that reads it waiting for ever.
@@ -149,12 +165,7 @@ impl Manager {
             )));
         }
         let place = BundlePlace::File { name, file };
-        self.job(connection, "install", |job| Command::InstallBundle {
-            job,
-            place,
-            retry,
-        })
-        .await
+        self.install_bundle(connection, place, retry).await
     }
 
     /// Installs what a bundle at an `https://` or `http://` address brings, without storing it.
@@ -165,20 +176,13 @@ impl Manager {
         url: String,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
-        let mut options = Taken(options);
-        let retry = options.boolean("retry")?;
-        options.finish()?;
+        let retry = Taken(options).retry_alone()?;
         if !url.starts_with("https://") && !url.starts_with("http://") {
             let text = format!("{url:?}: expected an https:// or http:// address");
             return Err(MethodError::Failed(text));
         }
         let place = BundlePlace::Url(shorten(&url));
-        self.job(connection, "install", |job| Command::InstallBundle {
-            job,
-            place,
-            retry,
-        })
-        .await
+        self.install_bundle(connection, place, retry).await
     }
 
     /// Goes back to what the other slot holds by a flip alone, and holds the device there. Option

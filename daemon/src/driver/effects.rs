@@ -51,8 +51,7 @@ impl Driver {
                     let sha256 = attempt.image.sha256;
                     let begun = attempt.kind == AttemptKind::Repair || self.begun == Some(sha256);
                     self.begun = Some(sha256);
-                    let booted = self.parts.layout.booted;
-                    let running = self.state.slot(booted).image().cloned();
+                    let running = self.running();
                     self.slot_work(Job::Install {
                         release,
                         running,

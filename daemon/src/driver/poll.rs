@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use switchback_boot_env::contract::BootChange;
-use switchback_manifest::TrustedRelease;
+use switchback_manifest::{TrustedChannel, TrustedRelease};
 use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp};
 use switchback_update_core::{
-    Answer, Candidate, Decision, DecisionInputs, Event, InstallFailure, Pause, Phase,
-    RepositoryAnswer, decide, roll_back_target,
+    Answer, Candidate, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause,
+    Phase, RepositoryAnswer, decide, roll_back_target,
 };
 
-use super::{Command, Contact, Driver, DriverError, JobKind, Refused};
+use super::{Command, Contact, Driver, DriverError, JobId, JobKind, Refused};
 use crate::boot::BootError;
 use crate::install::identity;
 use crate::notice::{self, message_id};
@@ -96,8 +96,14 @@ impl Driver {
             return;
         }
         self.polling = true;
-        let running = self.state.slot(self.parts.layout.booted).image().cloned();
+        let running = self.running();
         let _ = self.parts.worker.send(Job::Poll { running });
+    }
+
+    /// What runs, as far as is known.
+    pub(super) fn running(&self) -> Option<ImageIdentity> {
+        let booted = self.parts.layout.booted;
+        self.state.slot(booted).image().cloned()
     }
 
     pub(super) fn polled(
@@ -142,41 +148,35 @@ impl Driver {
     fn repository_answer(&mut self, asked: Asked, runs_already: bool) -> RepositoryAnswer {
         match asked {
             Asked::Offer { channel, release } => {
-                let candidate = Candidate {
-                    image: identity(&release),
-                    allow_downgrade: channel.allow_downgrade,
-                    halted: channel.halted,
-                    compatible: compatible(
-                        &release.compatible,
-                        &self.parts.settings.device.compatible,
-                    ),
-                    runs_already,
-                };
-                self.offered = Some(release);
-                self.bundled = false;
-                RepositoryAnswer::Release(candidate)
+                self.take_offer(release, Some(&channel), runs_already)
             }
-            Asked::Bundled(release) => {
-                let candidate = Candidate {
-                    image: identity(&release),
-                    // Whoever brings a bundle wants just this version; the floor holds all the same.
-                    allow_downgrade: true,
-                    halted: false,
-                    compatible: compatible(
-                        &release.compatible,
-                        &self.parts.settings.device.compatible,
-                    ),
-                    runs_already,
-                };
-                self.offered = Some(release);
-                self.bundled = true;
-                RepositoryAnswer::Release(candidate)
-            }
+            Asked::Bundled(release) => self.take_offer(release, None, runs_already),
             Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
             Asked::Unreachable(detail) => RepositoryAnswer::Unreachable { detail },
             Asked::Untrusted(detail) => RepositoryAnswer::Untrusted { detail },
             Asked::Stale(detail) => RepositoryAnswer::Stale { detail },
         }
+    }
+
+    /// Whoever brings a bundle, which has no channel, wants just this version; the floor holds all
+    /// the same.
+    fn take_offer(
+        &mut self,
+        release: Box<TrustedRelease>,
+        channel: Option<&TrustedChannel>,
+        runs_already: bool,
+    ) -> RepositoryAnswer {
+        let own = &self.parts.settings.device.compatible;
+        let candidate = Candidate {
+            image: identity(&release),
+            allow_downgrade: channel.is_none_or(|channel| channel.allow_downgrade),
+            halted: channel.is_some_and(|channel| channel.halted),
+            compatible: compatible(&release.compatible, own),
+            runs_already,
+        };
+        self.offered = Some(release);
+        self.bundled = channel.is_none();
+        RepositoryAnswer::Release(candidate)
     }
 
     fn decide(&self, repository: RepositoryAnswer) -> Decision {
@@ -243,11 +243,7 @@ impl Driver {
                 if let Some(refused) = self.busy() {
                     return Ok(Err(refused));
                 }
-                self.failed_installs.forget();
-                if retry {
-                    self.allow_retry()?;
-                }
-                self.jobs.begin(job, JobKind::Install);
+                self.begin_install(job, retry)?;
                 self.poll_now();
             }
             Command::InstallBundle { job, place, retry } => {
@@ -260,14 +256,10 @@ impl Driver {
                         "the repository is being asked: try again in a moment",
                     ));
                 }
-                self.failed_installs.forget();
-                if retry {
-                    self.allow_retry()?;
-                }
-                self.jobs.begin(job, JobKind::Install);
+                self.begin_install(job, retry)?;
                 self.checks.push_aside();
                 self.polling = true;
-                let running = self.state.slot(self.parts.layout.booted).image().cloned();
+                let running = self.running();
                 let _ = self.parts.worker.send(Job::Open { place, running });
             }
             Command::RollBack { job, reason } => return self.roll_back(job, reason),
@@ -301,6 +293,16 @@ impl Driver {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// A person wants it now, whatever failed before.
+    fn begin_install(&mut self, job: JobId, retry: bool) -> Result<(), DriverError> {
+        self.failed_installs.forget();
+        if retry {
+            self.allow_retry()?;
+        }
+        self.jobs.begin(job, JobKind::Install);
+        Ok(())
     }
 
     /// Whether another update is under way.
@@ -338,7 +340,7 @@ impl Driver {
 
     fn roll_back(
         &mut self,
-        job: super::JobId,
+        job: JobId,
         reason: String,
     ) -> Result<Result<(), Refused>, DriverError> {
         let on_trial = matches!(self.state.phase, Phase::OnTrial { .. });

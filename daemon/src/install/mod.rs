@@ -183,36 +183,37 @@ impl Installer<'_> {
             of: document.image.segment_count(),
             ..Fetched::default()
         };
-        let mut looked = match self.begun {
+        let looked = match self.begun {
             true => Some(self.look(document, &mut fetched)?),
             false => None,
         };
-        if let Some(base) = self.base(document) {
-            let first = looked.as_ref().map_or(0, |looked| looked.first);
-            if worth_it(document, &base, looked.as_ref()) {
-                tracing::info!(
-                    "version {}: {}, {}; everything would be {}",
-                    document.version,
-                    Way::Delta,
-                    ByteCount(base.delta.blob.length),
-                    ByteCount(document.full.blob.length),
-                );
-                fetched.way = Way::Delta;
-                match self.by_delta(document, base, first, &mut fetched) {
-                    Ok(slot) => return Ok(Installed { slot, fetched }),
-                    Err(Left::Failed(failure)) => return Err(failure),
-                    Err(Left::Unfit(why)) => {
-                        tracing::warn!("version {}: {why}; taking {}", document.version, Way::Full);
-                    }
+        let first = looked.as_ref().map_or(0, |looked| looked.first);
+        let base = self.base(document);
+        if let Some(base) = base.filter(|base| worth_it(document, base, looked.as_ref())) {
+            tracing::info!(
+                "version {}: {}, {}; everything would be {}",
+                document.version,
+                Way::Delta,
+                ByteCount(base.delta.blob.length),
+                ByteCount(document.full.blob.length),
+            );
+            fetched.way = Way::Delta;
+            match self.by_delta(document, base, first, &mut fetched) {
+                Ok(slot) => return Ok(Installed { slot, fetched }),
+                Err(Left::Failed(failure)) => return Err(failure),
+                Err(Left::Unfit(why)) => {
+                    tracing::warn!("version {}: {why}; taking {}", document.version, Way::Full);
                 }
             }
         }
         fetched.way = Way::Full;
-        let looked = match looked.take() {
+        let looked = match looked {
             Some(looked) => looked,
             None => self.lists(document, &mut fetched)?,
         };
         let mut writer = self.writer(document)?;
+        // What was found right stays so: a delta that did not fit began after it.
+        writer.skip_to(first);
         self.write_frames(
             document,
             &looked.segments,

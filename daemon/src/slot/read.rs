@@ -63,7 +63,7 @@ impl RunningSlot {
     }
 
     fn block(&mut self, number: u64) -> Result<&[u8], SlotError> {
-        let mut block = match self.blocks.iter().position(|block| block.number == number) {
+        let block = match self.blocks.iter().position(|block| block.number == number) {
             Some(index) => self.blocks.remove(index),
             None => {
                 let mut buffer = match self.blocks.len() {
@@ -79,7 +79,6 @@ impl RunningSlot {
                 }
             }
         };
-        block.length = block.length.min(BLOCK);
         self.blocks.push(block);
         let kept = self.blocks.last();
         Ok(kept
