@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod check;
+mod cuts;
 mod decision;
 mod table;
 
