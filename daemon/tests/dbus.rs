@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use switchback_dbus_api::{JobProxy, ManagerProxy, Options};
 use switchbackd::bus::{self, Bus, Shared};
 use switchbackd::driver::{Command, JobEnd, Message, Refused, View};
+use switchbackd::fetch::BundlePlace;
 use tokio::sync::{mpsc, watch};
 use zbus::{Connection, Variant};
 
@@ -239,6 +240,36 @@ async fn misspelt_options_are_refused_before_the_driver_hears_of_them() {
         );
     }
     assert!(served.commands.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn bundles_come_from_whole_addresses_and_regular_files() {
+    let mut served = served().await;
+    let long = format!("https://updates.example/{}", "x".repeat(2048));
+    for url in ["ftp://updates.example/b", "https://a/\n", &long] {
+        let refused = served.manager.install_url(url, Options::new()).await;
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("an https:// or http:// address"), "{error}");
+    }
+    let directory = std::fs::File::open("/").unwrap();
+    let file = std::os::fd::AsFd::as_fd(&directory).into();
+    let refused = served.manager.install_file(file, "stick", Options::new());
+    let error = refused.await.unwrap_err().to_string();
+    assert!(error.contains("stick: is not a regular file"), "{error}");
+    assert!(served.commands.try_recv().is_err());
+
+    let manager = served.manager.clone();
+    let url = format!("https://updates.example/{}", "x".repeat(1000));
+    let call = tokio::spawn({
+        let url = url.clone();
+        async move { manager.install_url(&url, Options::new()).await }
+    });
+    let command = answer(&mut served.commands, Ok(())).await;
+    let Command::InstallBundle { place, .. } = command else {
+        panic!("{command:?}");
+    };
+    assert!(matches!(place, BundlePlace::Url(found) if found == url));
+    call.await.unwrap().unwrap();
 }
 
 #[tokio::test]

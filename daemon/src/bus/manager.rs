@@ -17,6 +17,8 @@ use crate::fetch::BundlePlace;
 
 /// Longest reason that is kept.
 const MAX_REASON: usize = 256;
+/// Longest address of a bundle, in bytes.
+const MAX_URL: usize = 2048;
 
 /// The manager object.
 #[derive(Debug)]
@@ -177,11 +179,15 @@ impl Manager {
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
         let retry = Taken(options).retry_alone()?;
-        if !url.starts_with("https://") && !url.starts_with("http://") {
-            let text = format!("{url:?}: expected an https:// or http:// address");
+        let known = url.starts_with("https://") || url.starts_with("http://");
+        if !known || url.len() > MAX_URL || url.contains(char::is_control) {
+            let text = format!(
+                "{:?}: expected an https:// or http:// address of at most {MAX_URL} bytes",
+                shorten(&url)
+            );
             return Err(MethodError::Failed(text));
         }
-        let place = BundlePlace::Url(shorten(&url));
+        let place = BundlePlace::Url(url);
         self.install_bundle(connection, place, retry).await
     }
 
