@@ -1,9 +1,12 @@
 //! What was found, held against the goals of issue 6.
 
+use serde::{Deserialize, Serialize};
+
 use super::measure::Usage;
 use super::ours::{Held, LIMITS, Ours};
 use super::pairs::{Extent, Format, Pair};
 use super::peers::{Figures, Outcome, Peer};
+use super::record::Entry;
 
 /// Ours against the smallest peer, on every pair.
 const EXACT_EACH: f64 = 0.8;
@@ -22,15 +25,16 @@ const ENCODE: Usage = Usage {
 };
 
 /// What one pair in one format gave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) pair: Pair,
     pub(crate) format: Format,
     pub(crate) extent: Extent,
     /// Length of the new image.
     pub(crate) length: u64,
-    pub(crate) ours: Ours,
-    pub(crate) peers: Vec<(Peer, Outcome)>,
+    pub(crate) ours: Entry<Ours>,
+    /// Those that were asked for until now.
+    pub(crate) peers: Vec<Entry<(Peer, Outcome)>>,
 }
 
 impl Row {
@@ -39,31 +43,45 @@ impl Row {
         format!("{}.{}", self.pair.letter(), self.format.name())
     }
 
+    /// Where it stands in the table.
+    pub(crate) fn place(&self) -> (Option<usize>, Option<usize>) {
+        (
+            Format::ALL.iter().position(|format| *format == self.format),
+            Pair::ALL.iter().position(|pair| *pair == self.pair),
+        )
+    }
+
     /// The peer that sends least.
     pub(crate) fn best(&self) -> Option<(Peer, &Figures)> {
-        let measured = self
-            .peers
-            .iter()
-            .filter_map(|(peer, outcome)| match outcome {
-                Outcome::Measured(figures) => Some((*peer, figures)),
-                _ => None,
-            });
+        self.least(|_| true)
+    }
+
+    fn least(&self, counts: impl Fn(Peer) -> bool) -> Option<(Peer, &Figures)> {
+        let measured = self.peers.iter().filter_map(|entry| match &entry.found {
+            (peer, Outcome::Measured(figures)) if counts(*peer) => Some((*peer, figures)),
+            _ => None,
+        });
         measured.min_by_key(|(_, figures)| figures.wire)
+    }
+
+    /// The same among those that need no delta from the very image that runs.
+    pub(crate) fn best_any_base(&self) -> Option<(Peer, &Figures)> {
+        self.least(Peer::any_base)
     }
 
     /// Our bytes as a part of the best peer's.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let (_, best) = self.best()?;
-        Some(self.ours.wire() as f64 / best.wire as f64)
+        Some(self.ours.found.wire() as f64 / best.wire as f64)
     }
 
     /// An installation's time as a multiple of the baseline's.
     pub(crate) fn apply_ratio(&self) -> f64 {
-        self.ours.apply.seconds / self.ours.baseline
+        self.ours.found.apply.seconds / self.ours.found.baseline
     }
 
     fn is_small(&self) -> bool {
-        self.ours.way == "Delta" && self.ours.content <= self.length / SMALL
+        self.ours.found.way == "Delta" && self.ours.found.content <= self.length / SMALL
     }
 }
 
@@ -143,7 +161,7 @@ fn worst(text: &'static str, limit: f64, ratios: impl Iterator<Item = (String, f
 }
 
 fn peak(rows: &[Row], which: usize, text: &'static str) -> Goal {
-    let Some(row) = rows.iter().max_by_key(|row| row.ours.apply.peak) else {
+    let Some(row) = rows.iter().max_by_key(|row| row.ours.found.apply.peak) else {
         return Goal {
             text,
             met: None,
@@ -151,10 +169,10 @@ fn peak(rows: &[Row], which: usize, text: &'static str) -> Goal {
         };
     };
     let limit = LIMITS.get(which).copied().unwrap_or_default();
-    let all = || rows.iter().filter_map(|row| row.ours.held.get(which));
+    let all = || rows.iter().filter_map(|row| row.ours.found.held.get(which));
     let tried = all().any(|held| *held != Held::NotTried);
     let failed = all().filter(|held| **held == Held::No).count();
-    let peak = row.ours.apply.peak;
+    let peak = row.ours.found.apply.peak;
     let under = match (tried, failed) {
         (false, _) => "no cgroup here to limit it: VmHWM only".into(),
         (true, 0) => format!("all ran under a limit of {} MiB", limit >> 20),
@@ -172,7 +190,7 @@ fn encode(rows: &[Row]) -> Goal {
     let row = rows.iter().find(|row| {
         (row.pair, row.format, row.extent) == (Pair::Point, Format::Ext4, Extent::Whole)
     });
-    let Some(Row { ours, .. }) = row else {
+    let Some(ours) = row.map(|row| &row.ours.found) else {
         return Goal {
             text,
             met: None,
@@ -190,7 +208,7 @@ fn encode(rows: &[Row]) -> Goal {
 fn config(rows: &[Row]) -> Goal {
     let text = "one changed config file: at most 8 KiB, metadata included";
     let changed = rows.iter().filter(|row| row.pair == Pair::Config);
-    let Some(row) = changed.max_by_key(|row| row.ours.wire()) else {
+    let Some(row) = changed.max_by_key(|row| row.ours.found.wire()) else {
         return Goal {
             text,
             met: None,
@@ -199,12 +217,12 @@ fn config(rows: &[Row]) -> Goal {
     };
     Goal {
         text,
-        met: Some(row.ours.wire() <= CONFIG),
+        met: Some(row.ours.found.wire() <= CONFIG),
         seen: format!(
             "{} bytes on {}, {} of them metadata",
-            row.ours.wire(),
+            row.ours.found.wire(),
             row.name(),
-            row.ours.metadata
+            row.ours.found.metadata
         ),
     }
 }
@@ -221,6 +239,16 @@ pub(super) mod tests {
     use crate::bench::ours::{Held, Ours};
     use crate::bench::pairs::{Extent, Format, Pair};
     use crate::bench::peers::{Figures, Outcome, Peer};
+    use crate::bench::record::Entry;
+
+    pub(in crate::bench) fn entry<T>(found: T) -> Entry<T> {
+        Entry {
+            of: "images".into(),
+            programs: "1.0".into(),
+            took: 3.0,
+            found,
+        }
+    }
 
     /// Ours sends `content` and 1,000 bytes; the peers send `peers`.
     pub(in crate::bench) fn row(pair: Pair, content: u64, peers: &[(Peer, u64)]) -> Row {
@@ -238,7 +266,8 @@ pub(super) mod tests {
             format: Format::Ext4,
             extent: Extent::Whole,
             length: 448 << 20,
-            ours: Ours {
+            ours: entry(Ours {
+                commit: "abc".into(),
                 way: "Delta".into(),
                 content,
                 metadata: 1000,
@@ -246,10 +275,10 @@ pub(super) mod tests {
                 apply: usage,
                 baseline: 2.0,
                 held: [Held::Yes, Held::NotTried],
-            },
+            }),
             peers: peers
                 .iter()
-                .map(|(peer, wire)| (*peer, Outcome::Measured(figures(*wire))))
+                .map(|(peer, wire)| entry((*peer, Outcome::Measured(figures(*wire)))))
                 .collect(),
         }
     }
@@ -265,8 +294,11 @@ pub(super) mod tests {
             1000,
             &[(Peer::Zstd, 9000), (Peer::Bsdiff, 4000)],
         );
-        let late = Outcome::OutOfTime(std::time::Duration::from_secs(1));
-        row.peers.push((Peer::Xdelta, late));
+        let late = Outcome::OutOfTime {
+            seconds: 1,
+            doing: "encode".into(),
+        };
+        row.peers.push(entry((Peer::Xdelta, late)));
         assert_eq!(row.best().map(|(peer, _)| peer), Some(Peer::Bsdiff));
         assert_eq!(row.ratio(), Some(0.5));
     }
@@ -322,7 +354,7 @@ pub(super) mod tests {
     #[test]
     fn failure_under_a_limit_misses_the_goal_whatever_the_peak() {
         let mut one = row(Pair::Binary, 1000, &[]);
-        one.ours.held = [Held::No, Held::Yes];
+        one.ours.found.held = [Held::No, Held::Yes];
         assert_eq!(met(&[one]).get(4..6), Some(&[Some(false), Some(true)][..]));
     }
 }

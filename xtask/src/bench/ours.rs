@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cgroup::Limit;
 use super::files;
 use super::measure::{Task, Usage};
+use super::record;
 use crate::process::cargo;
 
 /// So many times each of what is compared; the fastest counts.
@@ -23,10 +25,13 @@ const BASELINE: &str =
 pub(crate) struct Programs {
     publisher: PathBuf,
     apply: PathBuf,
+    commit: String,
+    digest: String,
 }
 
 /// Whether an installation came through under a limit of memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Held {
     Yes,
     No,
@@ -35,8 +40,10 @@ pub(crate) enum Held {
 }
 
 /// What ours took.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ours {
+    /// The commit that our programs were built from; `+` after it: and changes.
+    pub(crate) commit: String,
     /// `Delta` or `Full`, as the device chose.
     pub(crate) way: String,
     /// Bytes of the delta, or of the image's frames.
@@ -86,10 +93,19 @@ impl Programs {
         ])?;
         let own = std::env::current_exe().context("where this program is")?;
         let target = own.ancestors().nth(2).context("cargo's target directory")?;
+        let publisher = target.join("release/switchback-repo");
+        let apply = target.join("release/examples/apply");
         Ok(Self {
-            publisher: target.join("release/switchback-repo"),
-            apply: target.join("release/examples/apply"),
+            commit: commit()?,
+            digest: record::digest(&[&publisher, &apply])?,
+            publisher,
+            apply,
         })
+    }
+
+    /// What tells them from other builds.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Publishes the old image, then the new one, and installs it on a device with the old one.
@@ -134,6 +150,7 @@ impl Programs {
             }
         });
         Ok(Ours {
+            commit: self.commit.clone(),
             way: best.way,
             content: best.bytes,
             metadata,
@@ -157,6 +174,28 @@ impl Programs {
             .args(["--version", version, "--deltas", deltas])
             .args(["--compatible", "bench", "--channel", "stable"])
     }
+}
+
+/// The commit of this workspace.
+fn commit() -> anyhow::Result<String> {
+    let git = |words: &[&str]| -> anyhow::Result<String> {
+        let (_, said) = Task::new("git")
+            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            .args(words.iter().copied())
+            .done()?;
+        Ok(said.trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=10", "HEAD"])?;
+    // What these programs are made of.
+    let places = ["crates", "daemon", "publisher", "Cargo.lock"].map(|place| format!(":/{place}"));
+    let mut words = vec!["status", "--porcelain", "--"];
+    words.extend(places.iter().map(String::as_str));
+    let changes = git(&words)?;
+    Ok(if changes.is_empty() {
+        commit
+    } else {
+        format!("{commit}+")
+    })
 }
 
 /// Installs version 2 into a slot that holds nothing of use.
