@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Errors carry at most so much of what a program wrote.
 const TAIL: usize = 2048;
-/// GNU time: elapsed seconds, and the largest resident set of the program or a child, in KiB.
-const FORMAT: &str = "%e %M";
+/// GNU time: elapsed seconds, and the largest resident set of the program or a child, in KiB; seconds of the
+/// processors for the program and for the kernel on its behalf.
+const FORMAT: &str = "%e %M %U %S";
 /// What it says is cut to hundredths of a second.
 const CLOCK: f64 = 0.01;
 
@@ -23,6 +24,9 @@ pub(crate) struct Usage {
     pub(crate) seconds: f64,
     /// Most resident memory of one process, in bytes.
     pub(crate) peak: u64,
+    /// Seconds of all processors: where others use them too, this says more than the clock. It leaves out
+    /// waiting for the disk.
+    pub(crate) cpu: f64,
 }
 
 /// A program was stopped because it ran too long.
@@ -151,9 +155,12 @@ fn usage_in(text: &str) -> Option<Usage> {
     let mut words = text.lines().last()?.split_whitespace();
     let seconds = words.next()?.parse().ok()?;
     let kilobytes: u64 = words.next()?.parse().ok()?;
+    let user: f64 = words.next()?.parse().ok()?;
+    let kernel: f64 = words.next()?.parse().ok()?;
     Some(Usage {
         seconds,
         peak: kilobytes.checked_mul(1024)?,
+        cpu: user + kernel,
     })
 }
 
@@ -166,12 +173,14 @@ mod tests {
         let usage = Usage {
             seconds: 1.25,
             peak: 2048,
+            cpu: 1.0,
         };
-        assert_eq!(usage_in("1.25 2\n"), Some(usage));
+        assert_eq!(usage_in("1.25 2 0.75 0.25\n"), Some(usage));
         assert_eq!(
-            usage_in("Command exited with non-zero status 3\n1.25 2\n"),
+            usage_in("Command exited with non-zero status 3\n1.25 2 0.75 0.25\n"),
             Some(usage)
         );
+        assert_eq!(usage_in("1.25 2 0.75\n"), None);
         assert_eq!(usage_in("nonsense\n"), None);
         assert_eq!(usage_in(""), None);
     }

@@ -248,8 +248,8 @@ impl Bench<'_> {
     fn row(&mut self, pair: Pair, format: Format, trees: &Trees) -> anyhow::Result<Row> {
         let (old, new) = self.workshop.images(trees, format)?;
         let (images, files) = (
-            record::digest(&[&old, &new])?,
-            record::digest(&[&trees.old, &trees.new])?,
+            record::kept_digest(&[&old, &new])?,
+            record::kept_digest(&[&trees.old, &trees.new])?,
         );
         let mut row = Row {
             pair,

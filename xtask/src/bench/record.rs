@@ -12,7 +12,7 @@ use super::measure::Task;
 use super::peers::{Outcome, Peer};
 
 /// Changes when rows of an older report cannot be read.
-const SCHEMA: u64 = 2;
+const SCHEMA: u64 = 3;
 /// So much of a digest tells images and programs apart.
 const DIGITS: usize = 16;
 
@@ -132,6 +132,7 @@ fn json(rows: &[Row], quick: bool) -> anyhow::Result<Value> {
             fields.insert("best_any_base_peer".into(), best.into());
             fields.insert("wire_ratio".into(), row.ratio().into());
             fields.insert("apply_ratio".into(), row.apply_ratio().into());
+            fields.insert("apply_cpu_ratio".into(), row.apply_cpu_ratio().into());
         }
         images.push(value);
     }
@@ -140,6 +141,24 @@ fn json(rows: &[Row], quick: bool) -> anyhow::Result<Value> {
         .map(|goal| json!({ "goal": goal.text, "met": goal.met, "seen": goal.seen }))
         .collect();
     Ok(json!({ "schema": SCHEMA, "quick": quick, "images": images, "goals": goals }))
+}
+
+/// The same for files that never change while they have their names; it is kept beside each.
+pub(crate) fn kept_digest(paths: &[&Path]) -> anyhow::Result<String> {
+    let mut digests = Vec::new();
+    for path in paths {
+        let beside = path.with_extension("digest");
+        let digest = match std::fs::read_to_string(&beside) {
+            Ok(digest) if digest.len() == DIGITS => digest,
+            _ => {
+                let digest = digest(&[path])?;
+                std::fs::write(&beside, &digest).with_context(|| beside.display().to_string())?;
+                digest
+            }
+        };
+        digests.push(digest);
+    }
+    Ok(digests.join("-"))
 }
 
 /// What tells files apart that have the same names.
@@ -157,7 +176,7 @@ pub(crate) fn digest(paths: &[&Path]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, digest};
+    use super::{Report, digest, kept_digest};
     use crate::bench::goals::tests::row;
     use crate::bench::pairs::Pair;
     use crate::bench::peers::Peer;
@@ -207,7 +226,7 @@ mod tests {
         let path = place.path().join("bench.json");
         std::fs::write(&path, "{\"schema\":1,\"images\":[{}]}").unwrap();
         assert!(Report::open(&path, false).unwrap().rows().is_empty());
-        std::fs::write(&path, "{\"schema\":2,\"images\":[{}]}").unwrap();
+        std::fs::write(&path, "{\"schema\":3,\"images\":[{}]}").unwrap();
         assert!(Report::open(&path, false).is_err());
     }
 
@@ -217,6 +236,10 @@ mod tests {
         let path = place.path().join("file");
         std::fs::write(&path, "abc").unwrap();
         assert_eq!(digest(&[&path]).unwrap(), "ba7816bf8f01cfea");
+        assert_eq!(kept_digest(&[&path]).unwrap(), "ba7816bf8f01cfea");
+        std::fs::write(&path, "abcd").unwrap();
+        assert_eq!(kept_digest(&[&path]).unwrap(), "ba7816bf8f01cfea");
+        std::fs::write(&path, "abc").unwrap();
         let twice = digest(&[&path, &path]).unwrap();
         assert_eq!(twice, "ba7816bf8f01cfea-ba7816bf8f01cfea");
         assert!(digest(&[&place.path().join("none")]).is_err());

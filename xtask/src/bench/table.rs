@@ -8,7 +8,8 @@ use super::ours::{Held, LIMITS, Ours};
 use super::peers::{Figures, Outcome};
 
 /// Columns of one image.
-const HEAD: &str = "                          bytes    encode s      MiB     apply s      MiB\n";
+const HEAD: &str =
+    "                          bytes  encode s     cpu s     MiB   apply s     cpu s     MiB\n";
 
 /// One image's part of the table.
 pub(crate) fn image(row: &Row) -> String {
@@ -55,9 +56,11 @@ pub(crate) fn image(row: &Row) -> String {
     }
     let _ = writeln!(
         text,
-        "apply / (dd + sha256sum, {:.2} s): {:.2}",
-        ours.baseline,
-        row.apply_ratio()
+        "apply / (dd + sha256sum, {:.2} s, cpu {:.2} s): {:.2}, cpu {:.2}",
+        ours.baseline.seconds,
+        ours.baseline.cpu,
+        row.apply_ratio(),
+        row.apply_cpu_ratio()
     );
     text
 }
@@ -76,8 +79,12 @@ pub(crate) fn in_words(outcome: &Outcome) -> String {
         Outcome::Measured(figures) => {
             let mut text = format!("{} bytes", grouped(figures.wire));
             for (what, usage) in [("encode", figures.encode), ("apply", figures.apply)] {
-                if let Some(Usage { seconds, peak }) = usage {
-                    let _ = write!(text, ", {what} {seconds:.1} s {:.0} MiB", mebibytes(peak));
+                if let Some(Usage { seconds, peak, cpu }) = usage {
+                    let _ = write!(
+                        text,
+                        ", {what} {seconds:.1} s (cpu {cpu:.1} s) {:.0} MiB",
+                        mebibytes(peak)
+                    );
                 }
             }
             text
@@ -108,8 +115,10 @@ fn line(text: &mut String, name: &str, figures: &Figures) {
 
 fn usage(usage: Option<Usage>) -> String {
     usage.map_or_else(
-        || format!("{:>12}{:>9}", "-", "-"),
-        |usage| format!("{:>12.2}{:>9.1}", usage.seconds, mebibytes(usage.peak)),
+        || format!("{:>10}{:>10}{:>8}", "-", "-", "-"),
+        |Usage { seconds, peak, cpu }| {
+            format!("{seconds:>10.2}{cpu:>10.2}{:>8.1}", mebibytes(peak))
+        },
     )
 }
 
@@ -122,8 +131,9 @@ fn ratios(row: &Row, best: &Figures) -> String {
     ] {
         if let Some(theirs) = theirs {
             let seconds = part(ours.seconds, theirs.seconds);
+            let cpu = part(ours.cpu, theirs.cpu);
             let peak = part(ours.peak as f64, theirs.peak as f64);
-            let _ = write!(text, ", {what} s {seconds}, MiB {peak}");
+            let _ = write!(text, ", {what} s {seconds}, cpu s {cpu}, MiB {peak}");
         }
     }
     text
