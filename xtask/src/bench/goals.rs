@@ -129,8 +129,8 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Goal> {
         },
         Goal {
             text: "any base: at most 0.5 of the smallest of zchunk, casync, RAUC adaptive",
-            met: Some(false),
-            seen: "the way by chunks from either slot is not built".into(),
+            met: None,
+            seen: "the way by chunks is not measured: the delta leads from what runs".into(),
         },
         worst(
             "apply: at most 1.2 of dd + sha256sum for small deltas",
@@ -318,13 +318,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn all_goals_of_good_figures_are_met_but_the_one_that_is_not_built() {
+    fn all_goals_of_good_figures_are_met_but_the_one_that_is_not_measured() {
         let rows = [
             row(Pair::Point, 1000, &[(Peer::Bsdiff, 10_000)]),
             row(Pair::Config, 1000, &[(Peer::Ostree, 10_000)]),
         ];
         let yes = Some(true);
-        assert_eq!(met(&rows), [yes, yes, Some(false), yes, yes, yes, yes, yes]);
+        assert_eq!(met(&rows), [yes, yes, None, yes, yes, yes, yes, yes]);
     }
 
     #[test]
@@ -348,14 +348,8 @@ pub(super) mod tests {
         let none = None;
         let rows = [row(Pair::Binary, 1000, &[])];
         let yes = Some(true);
-        assert_eq!(
-            met(&rows),
-            [none, none, Some(false), yes, yes, yes, none, none]
-        );
-        assert_eq!(
-            met(&[]),
-            [none, none, Some(false), none, none, none, none, none]
-        );
+        assert_eq!(met(&rows), [none, none, none, yes, yes, yes, none, none]);
+        assert_eq!(met(&[]), [none, none, none, none, none, none, none, none]);
     }
 
     #[test]

@@ -257,6 +257,6 @@ mod tests {
         let apart = text.find("nothing was tuned on").unwrap();
         assert!(text.find("a.ext4").unwrap() < apart, "{text}");
         assert!(text.find("k.ext4").unwrap() > apart, "{text}");
-        assert!(text.contains("  NO  any base"), "{text}");
+        assert!(text.contains("  -   any base"), "{text}");
     }
 }
