@@ -121,6 +121,7 @@ fn publish(image: &[u8]) -> (Memory, Release) {
             blob: memory.add(frames.concat()),
             frames: memory.add(FrameTable::encode(&lengths)),
         },
+        chunks: None,
         deltas: Vec::new(),
         notes: None,
     };
