@@ -171,7 +171,15 @@ impl Installer<'_> {
         if let FetchError::NoRanges { .. } = error {
             return Err(Left::Unfit(chain(error)));
         }
-        self.after_break(breaks, error).map_err(unless_network)
+        self.after_break(breaks, error)
+            .map_err(|failure| match (error, unless_network(failure)) {
+                // The server has no more of it, however often it is asked.
+                (
+                    FetchError::EndedEarly { .. },
+                    Left::Failed(InstallFailure::Network { detail }),
+                ) => Left::Unfit(detail),
+                (_, left) => left,
+            })
     }
 
     fn assemble(

@@ -102,6 +102,9 @@ impl SlotWriter {
     ) -> Result<u64, SlotError> {
         while let Some((index, length)) = self.next() {
             cancel.check()?;
+            let Some(wanted) = digest_of(index) else {
+                break;
+            };
             let offset = self.offset(index);
             let Ok(read) = self.device.read_at(self.buffer.bytes_mut(), offset) else {
                 break;
