@@ -115,6 +115,7 @@ fn main() {
     let installed = Installer {
         source: &Directory(repository),
         cancel: &Cancel::default(),
+        chosen: &mut |_| {},
         progress: &mut |_| {},
         pause: &mut |_| {},
         layout: &layout,

@@ -75,6 +75,28 @@ impl fmt::Display for Way {
     }
 }
 
+impl Way {
+    /// The word on D-Bus.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Delta => "delta",
+            Self::Chunks => "chunks",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A way that is taken, and why it and not another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The way.
+    pub way: Way,
+    /// In words.
+    pub reason: String,
+}
+
 /// What had to be fetched for an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fetched {
@@ -136,6 +158,8 @@ pub struct Installer<'a> {
     pub source: &'a dyn Source,
     /// Asked between two segments.
     pub cancel: &'a Cancel,
+    /// Told which way is taken, and again when another one is.
+    pub chosen: &'a mut dyn FnMut(Choice),
     /// Told after each segment.
     pub progress: &'a mut dyn FnMut(InstallProgress),
     /// Waits between two tries; a test does not.
@@ -193,19 +217,19 @@ impl Installer<'_> {
             false => None,
         };
         let first = looked.as_ref().map_or(0, |looked| looked.first);
-        let base = self.base(document);
-        if let Some(base) = base.filter(|base| worth_it(document, base, looked.as_ref())) {
-            tracing::info!(
-                "version {}: {}, {}; everything would be {}",
-                document.version,
-                Way::Delta,
-                ByteCount(base.delta.blob.length),
-                ByteCount(document.full.blob.length),
-            );
-            fetched.way = Way::Delta;
-            let outcome = self.by_delta(document, base, first, &mut fetched);
-            if let Some(slot) = unless_unfit(document, Way::Delta, outcome)? {
-                return Ok(Installed { slot, fetched });
+        let mut why = "no delta leads from what runs".to_owned();
+        if let Some(base) = self.base(document) {
+            if worth_it(document, &base, looked.as_ref()) {
+                let cost = base.delta.blob.length;
+                let reason = format!("it has {}, {}", ByteCount(cost), everything(document));
+                self.choose(document, Way::Delta, reason, &mut fetched);
+                match self.by_delta(document, base, first, &mut fetched) {
+                    Ok(slot) => return Ok(Installed { slot, fetched }),
+                    Err(Left::Failed(failure)) => return Err(failure),
+                    Err(Left::Unfit(unfit)) => why = format!("the delta does not fit: {unfit}"),
+                }
+            } else {
+                why = "less is missing than the delta has".to_owned();
             }
         }
         let looked = match looked {
@@ -214,13 +238,14 @@ impl Installer<'_> {
         };
         let worth_it = |chunks: &&Chunks| chunks.index.length < looked.rest(document);
         if let Some(chunks) = document.chunks.as_ref().filter(worth_it) {
-            fetched.way = Way::Chunks;
-            let outcome = self.by_chunks(document, chunks, &looked, &mut fetched);
-            if let Some(slot) = unless_unfit(document, Way::Chunks, outcome)? {
-                return Ok(Installed { slot, fetched });
+            self.choose(document, Way::Chunks, why.clone(), &mut fetched);
+            match self.by_chunks(document, chunks, &looked, &mut fetched) {
+                Ok(slot) => return Ok(Installed { slot, fetched }),
+                Err(Left::Failed(failure)) => return Err(failure),
+                Err(Left::Unfit(unfit)) => why = format!("{why}; chunks do not fit: {unfit}"),
             }
         }
-        fetched.way = Way::Full;
+        self.choose(document, Way::Full, why, &mut fetched);
         let mut writer = self.writer(document)?;
         // What was found right stays so: what did not fit began after it.
         writer.skip_to(first);
@@ -230,6 +255,12 @@ impl Installer<'_> {
             .verify(document, synced, fetched.bytes)
             .map_err(slot_failure)?;
         Ok(Installed { slot, fetched })
+    }
+
+    fn choose(&mut self, document: &Release, way: Way, reason: String, fetched: &mut Fetched) {
+        tracing::info!("version {}: {way}: {reason}", document.version);
+        fetched.way = way;
+        (self.chosen)(Choice { way, reason });
     }
 
     fn writer(&self, document: &Release) -> Result<SlotWriter, InstallFailure> {
@@ -353,20 +384,8 @@ impl Installer<'_> {
     }
 }
 
-/// The slot, or nothing when the way does not fit: the next one is tried.
-fn unless_unfit(
-    document: &Release,
-    way: Way,
-    outcome: Result<VerifiedSlot, Left>,
-) -> Result<Option<VerifiedSlot>, InstallFailure> {
-    match outcome {
-        Ok(slot) => Ok(Some(slot)),
-        Err(Left::Failed(failure)) => Err(failure),
-        Err(Left::Unfit(why)) => {
-            tracing::warn!("version {}: not {way}: {why}", document.version);
-            Ok(None)
-        }
-    }
+fn everything(document: &Release) -> String {
+    format!("all frames have {}", ByteCount(document.full.blob.length))
 }
 
 impl Looked {

@@ -152,6 +152,7 @@ fn install_beside(
     let result = Installer {
         source: memory,
         cancel: &Cancel::default(),
+        chosen: &mut |choice| assert!(!choice.reason.is_empty()),
         progress: &mut |_| {},
         pause: &mut |time| pauses.borrow_mut().push(time),
         layout: &layout,
