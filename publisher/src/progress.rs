@@ -38,6 +38,13 @@ impl Bars {
     pub(crate) fn show(&self, progress: &Progress<'_>) {
         match progress {
             Progress::Packed(bytes) => self.pack.set_position(*bytes),
+            Progress::Chunked(bytes) => {
+                self.pack.finish_and_clear();
+                self.delta.set_message("chunks");
+                self.delta
+                    .set_length(self.pack.length().unwrap_or_default());
+                self.delta.set_position(*bytes);
+            }
             Progress::Delta {
                 from,
                 task,

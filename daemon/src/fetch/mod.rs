@@ -2,14 +2,18 @@
 
 mod bundle;
 mod http;
+mod multipart;
+mod parts;
 mod rate;
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::time::Duration;
 
 pub use self::bundle::{Bundle, BundleError};
 pub use self::http::{HttpSetupError, HttpSource, open_url};
+pub use self::parts::Parts;
 
 /// Where files of a repository come from.
 pub trait Source: Send {
@@ -25,6 +29,22 @@ pub trait Source: Send {
     /// # Errors
     /// [`FetchError`] names the URL.
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError>;
+
+    /// The bytes of `ranges` of the file at `path`, one range after another. They may come in any
+    /// order and lie over each other; ascending ones that do not cost the fewest questions, and ranges
+    /// with a small gap between them are fetched with the gap.
+    ///
+    /// # Errors
+    /// [`FetchError`] names the URL. [`FetchError::NoRanges`]: the file comes only as a whole, and reading
+    /// over what is not wanted would cost more than is wanted; nothing was read yet.
+    fn ranges<'a>(
+        &'a self,
+        path: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Box<dyn Parts + 'a>, FetchError> {
+        let parts = parts::ByStream::new(self, path, ranges)?;
+        Ok(Box::new(parts))
+    }
 
     /// The URL of `path`, for messages.
     fn url(&self, path: &str) -> String;
@@ -76,6 +96,12 @@ pub enum FetchError {
     /// The server closed the stream in good order before the file's signed end.
     #[error("{url}: ended before all of it had arrived: the file is truncated")]
     EndedEarly {
+        /// What was asked for.
+        url: String,
+    },
+    /// The server sends files only as a whole, and this one has much more than what is wanted of it.
+    #[error("{url}: the server sends no ranges")]
+    NoRanges {
         /// What was asked for.
         url: String,
     },

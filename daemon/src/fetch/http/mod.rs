@@ -1,18 +1,24 @@
 //! HTTPS by a blocking client on the worker's thread: small, and cancelled between two reads.
 
+mod ranges;
+
 use std::io::Read;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE, RETRY_AFTER};
-use ureq::http::{Response, StatusCode};
+use ureq::http::header::{CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE, RETRY_AFTER};
+use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Proxy};
 
+use self::ranges::HttpParts;
+use super::multipart::content_range;
 use super::rate::Throttled;
-use super::{FetchError, Source};
+use super::{FetchError, Parts, Source};
 use crate::settings::RepositorySettings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +33,15 @@ pub struct HttpSource {
     max_rate: Option<NonZeroU64>,
     /// The file that was streamed last and the version of it that the server named.
     version: Mutex<Option<(String, String)>>,
+    /// Set once a question for several ranges was not answered well.
+    one_by_one: AtomicBool,
+}
+
+/// The head of an answer, and its content as it comes.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Box<dyn Read + Send>,
 }
 
 /// Why no connection can be made at all.
@@ -60,7 +75,28 @@ impl HttpSource {
             base: settings.url.clone(),
             max_rate: settings.max_rate,
             version: Mutex::default(),
+            one_by_one: AtomicBool::default(),
         })
+    }
+
+    /// Whether several ranges may be asked for at once.
+    fn takes_several(&self) -> bool {
+        !self.one_by_one.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the server does not answer such a question well.
+    fn ask_one_by_one(&self, url: &str, why: &str) {
+        if !self.one_by_one.swap(true, Ordering::Relaxed) {
+            tracing::info!("{url}: asked for several ranges: {why}; asking for one at a time");
+        }
+    }
+
+    /// Asks for a part of a file, of the version that was streamed last if it was this file's.
+    fn get(&self, url: &str, range: &str) -> Result<Answer, FetchError> {
+        let version = self.version_of(url);
+        let answer = get(&self.agent, url, range, version, self.max_rate)?;
+        self.remember(url, &answer);
+        Ok(answer)
     }
 
     /// What the server called the file when it was streamed last.
@@ -70,11 +106,9 @@ impl HttpSource {
         known.map(|(_, version)| version.clone())
     }
 
-    fn remember(&self, url: &str, response: &Response<Body>) {
-        let tag = response.headers().get(ETAG);
-        let tag = tag.and_then(|tag| tag.to_str().ok());
+    fn remember(&self, url: &str, answer: &Answer) {
         // A weak one does not promise the same bytes.
-        let strong = tag.filter(|tag| tag.starts_with('"'));
+        let strong = text(answer, ETAG).filter(|tag| tag.starts_with('"'));
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) =
             strong.map(|tag| (url.to_owned(), tag.to_owned()));
     }
@@ -83,11 +117,10 @@ impl HttpSource {
 impl Source for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url(path);
-        let mut response = get(&self.agent, &url, 0, None)?;
+        let answer = get(&self.agent, &url, "", None, None)?;
         let mut bytes = Vec::new();
-        response
-            .body_mut()
-            .as_reader()
+        answer
+            .body
             .take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| transport(&url, &error))?;
@@ -99,17 +132,18 @@ impl Source for HttpSource {
 
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let url = self.url(path);
-        let response = get(&self.agent, &url, offset, self.version_of(&url))?;
-        self.remember(&url, &response);
-        let starts_at = if response.status() == StatusCode::PARTIAL_CONTENT {
-            let header = response
-                .headers()
-                .get(CONTENT_RANGE)
-                .and_then(|value| value.to_str().ok());
-            range_start(header.unwrap_or_default()).ok_or_else(|| FetchError::Transport {
+        let range = match offset {
+            0 => String::new(),
+            offset => format!("bytes={offset}-"),
+        };
+        let mut answer = self.get(&url, &range)?;
+        let starts_at = if answer.status == StatusCode::PARTIAL_CONTENT {
+            let range = text(&answer, CONTENT_RANGE).and_then(content_range);
+            let range = range.ok_or_else(|| FetchError::Transport {
                 url: url.clone(),
                 detail: "answered with a part of the file without saying which".into(),
-            })?
+            })?;
+            range.start
         } else {
             0
         };
@@ -117,9 +151,17 @@ impl Source for HttpSource {
             let detail = format!("asked from byte {offset}, answered from byte {starts_at}");
             return Err(FetchError::Transport { url, detail });
         }
-        let mut reader = response.into_body().into_reader();
-        skip(&mut reader, offset - starts_at).map_err(|error| transport(&url, &error))?;
-        Ok(limited(reader, self.max_rate))
+        skip(&mut answer.body, offset - starts_at).map_err(|error| transport(&url, &error))?;
+        Ok(answer.body)
+    }
+
+    fn ranges<'a>(
+        &'a self,
+        path: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Box<dyn Parts + 'a>, FetchError> {
+        let parts = HttpParts::new(self, self.url(path), ranges)?;
+        Ok(Box::new(parts))
     }
 
     fn url(&self, path: &str) -> String {
@@ -127,41 +169,54 @@ impl Source for HttpSource {
     }
 }
 
-/// Asks for a file from `offset` on. With a `version`, a file that changed meanwhile comes whole.
+/// Asks for a file, or for a `range` of it. With a `version`, a file that changed meanwhile comes
+/// whole.
 fn get(
     agent: &Agent,
     url: &str,
-    offset: u64,
+    range: &str,
     version: Option<String>,
-) -> Result<Response<Body>, FetchError> {
+    max_rate: Option<NonZeroU64>,
+) -> Result<Answer, FetchError> {
     let mut request = agent.get(url);
-    if offset > 0 {
-        request = request.header(RANGE, format!("bytes={offset}-"));
+    if !range.is_empty() {
+        request = request.header(RANGE, range);
         if let Some(version) = version {
             request = request.header(IF_RANGE, version);
         }
     }
     let response = request.call().map_err(|error| transport(url, &error))?;
-    let status = response.status();
-    match status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+    let (head, body) = response.into_parts();
+    match head.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: limited(body.into_reader(), max_rate),
+        }),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
             url: url.into(),
-            status: status.as_u16(),
+            status: head.status.as_u16(),
         }),
+        // It is shorter than what was asked for.
+        StatusCode::RANGE_NOT_SATISFIABLE => Err(FetchError::EndedEarly { url: url.into() }),
         _ => {
-            let retry_after = response
-                .headers()
+            let retry_after = head
+                .headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
                 .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
             Err(FetchError::Status {
                 url: url.into(),
-                status: status.as_u16(),
+                status: head.status.as_u16(),
                 retry_after,
             })
         }
     }
+}
+
+/// A header of an answer.
+fn text(answer: &Answer, name: HeaderName) -> Option<&str> {
+    answer.headers.get(name)?.to_str().ok()
 }
 
 fn limited(
@@ -216,11 +271,8 @@ pub fn open_url(
     url: &str,
 ) -> Result<Box<dyn Read + Send>, FetchError> {
     let agent = agent(settings, false).map_err(|error| transport(url, &error))?;
-    let response = get(&agent, url, 0, None)?;
-    Ok(limited(
-        response.into_body().into_reader(),
-        settings.max_rate,
-    ))
+    let answer = get(&agent, url, "", None, settings.max_rate)?;
+    Ok(answer.body)
 }
 
 fn certificates(path: &Path) -> Result<RootCerts, HttpSetupError> {
@@ -247,12 +299,6 @@ fn transport(url: &str, error: &dyn std::error::Error) -> FetchError {
     }
 }
 
-/// The first byte of `bytes FIRST-LAST/LENGTH`.
-fn range_start(header: &str) -> Option<u64> {
-    let (first, _) = header.trim().strip_prefix("bytes ")?.split_once('-')?;
-    first.trim().parse().ok()
-}
-
 fn skip(reader: &mut dyn Read, count: u64) -> std::io::Result<()> {
     let skipped = std::io::copy(&mut reader.take(count), &mut std::io::sink())?;
     if skipped < count {
@@ -264,15 +310,6 @@ fn skip(reader: &mut dyn Read, count: u64) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_start_of_a_range() {
-        assert_eq!(range_start("bytes 5-9/10"), Some(5));
-        assert_eq!(range_start("bytes 0-0/*"), Some(0));
-        for bad in ["", "bytes */10", "items 5-9/10", "bytes x-9/10"] {
-            assert_eq!(range_start(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn skipping_past_the_end_is_an_error() {

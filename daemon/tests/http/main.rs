@@ -1,0 +1,17 @@
+//! The HTTP client against servers on loopback, good ones and bad ones.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod ranges;
+mod server;
+
+/// Bytes that differ from place to place.
+fn file(length: u32) -> Vec<u8> {
+    (0..length)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
+}
