@@ -48,6 +48,8 @@ pub(crate) struct Ours {
     pub(crate) way: String,
     /// Bytes of the delta, or of the image's frames.
     pub(crate) content: u64,
+    /// Bytes of content for a device of which nobody knows what runs: by chunks, or whole.
+    pub(crate) any_base: u64,
     /// Bytes of signed metadata and documents.
     pub(crate) metadata: u64,
     /// The whole of `publish`.
@@ -135,17 +137,19 @@ impl Programs {
                 baseline = Some(plain);
             }
             let task = Task::new(&self.apply);
-            let told = install(task, &repository, old, new, &slot)?;
+            let told = install(task, &repository, old, new, &slot, &[])?;
             if faster(&told.usage, best.as_ref().map(|best| best.usage)) {
                 best = Some(told);
             }
         }
         let (best, baseline) = best.zip(baseline).context("no installation was made")?;
+        let task = Task::new(&self.apply);
+        let any_base = install(task, &repository, old, new, &slot, &["any"])?;
         let held = LIMITS.map(|limit| match Limit::new(limit) {
             None => Held::NotTried,
             Some(group) => {
                 let task = group.enter().arg(&self.apply);
-                match install(task, &repository, old, new, &slot) {
+                match install(task, &repository, old, new, &slot, &[]) {
                     Ok(_) => Held::Yes,
                     Err(error) => {
                         println!("    under {} MiB: {error:#}", limit >> 20);
@@ -158,6 +162,7 @@ impl Programs {
             commit: self.commit.clone(),
             way: best.way,
             content: best.bytes,
+            any_base: any_base.bytes,
             metadata,
             encode,
             apply: best.usage,
@@ -210,9 +215,10 @@ fn install(
     old: &Path,
     new: &Path,
     slot: &Path,
+    more: &[&'static str],
 ) -> anyhow::Result<Told> {
     files::make_slot(slot, files::size(new)?)?;
-    let task = task.arg(repository).arg("2").args([old, slot]);
+    let task = task.arg(repository).arg("2").args([old, slot]).args(more);
     let (usage, said) = task.done()?;
     if !files::same(slot, new)? {
         bail!("`{}` did not make {}", task.line(), new.display());

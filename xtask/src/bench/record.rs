@@ -12,7 +12,7 @@ use super::measure::Task;
 use super::peers::{Outcome, Peer};
 
 /// Changes when rows of an older report cannot be read.
-const SCHEMA: u64 = 3;
+const SCHEMA: u64 = 4;
 /// So much of a digest tells images and programs apart.
 const DIGITS: usize = 16;
 
@@ -226,7 +226,7 @@ mod tests {
         let path = place.path().join("bench.json");
         std::fs::write(&path, "{\"schema\":1,\"images\":[{}]}").unwrap();
         assert!(Report::open(&path, false).unwrap().rows().is_empty());
-        std::fs::write(&path, "{\"schema\":3,\"images\":[{}]}").unwrap();
+        std::fs::write(&path, "{\"schema\":4,\"images\":[{}]}").unwrap();
         assert!(Report::open(&path, false).is_err());
     }
 

@@ -29,6 +29,11 @@ pub(crate) fn image(row: &Row) -> String {
         grouped(ours.content),
         grouped(ours.metadata)
     );
+    let _ = writeln!(
+        text,
+        "    from any base: {} bytes of content",
+        grouped(ours.any_base)
+    );
     for (limit, held) in LIMITS.iter().zip(ours.held) {
         let held = match held {
             Held::Yes => "ran",
