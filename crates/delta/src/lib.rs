@@ -34,12 +34,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod codec;
 mod coding;
 mod container;
 mod decoder;
 mod encode;
 mod error;
 mod explain;
+mod filesystem;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(
@@ -55,13 +58,14 @@ mod seal;
 mod source;
 mod space;
 mod varint;
+mod weave;
 
 use sha2::{Digest as _, Sha256};
 use switchback_types::Digest;
 
 pub use container::{HEADER_LEN, Header, Images};
 pub use decoder::{Decoder, Segment};
-pub use encode::{Options, Outcome, Progress, Tally, Task, encode};
+pub use encode::{Options, Outcome, Progress, Repacked, Tally, Task, encode};
 pub use error::{DeltaError, SourceError};
 pub use explain::{Cost, FrameParts, Parts, explain};
 pub use source::Source;
