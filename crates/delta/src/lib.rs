@@ -70,6 +70,12 @@ pub use error::{DeltaError, SourceError};
 pub use explain::{Cost, FrameParts, Parts, explain};
 pub use source::Source;
 
+/// The version of zstd that packs blocks of the new image; another one makes other bytes.
+#[must_use]
+pub fn zstd_version() -> &'static str {
+    zstd_safe::version_string()
+}
+
 /// Whether the bytes are the segment that the signed list has at its place.
 #[must_use]
 pub fn matches(bytes: &[u8], wanted: &Digest) -> bool {

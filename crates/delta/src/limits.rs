@@ -32,9 +32,10 @@ pub(crate) const BESIDE: usize = 1024;
 pub const MAX_BLOCKS: usize = 1 << 15;
 /// Most bytes of both lists as they lie in the blob.
 pub const MAX_LISTS: usize = 1 << 19;
-/// Most bytes of a block of the old image, packed and unpacked.
-pub const MAX_PLAIN: usize = 1 << 20;
-/// Most bytes of a block that the decoder packs, before and after.
-pub const MAX_PACKED_PLAIN: usize = 1 << 18;
+/// Most bytes of a block of the old image, packed and unpacked: 128 KiB.
+pub const MAX_PLAIN: usize = 1 << 17;
+/// Most bytes of a block that the decoder packs, before and after. zstd takes 2.8 MiB for one of
+/// 128 KiB on its higher levels, and twice as much for one of 256 KiB.
+pub const MAX_PACKED_PLAIN: usize = 1 << 17;
 /// Unpacked blocks of the old image are kept as long as they have so many bytes together.
-pub(crate) const MAX_KEPT: usize = 1 << 20;
+pub(crate) const MAX_KEPT: usize = 3 << 17;
