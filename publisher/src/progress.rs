@@ -54,6 +54,7 @@ impl Bars {
                 self.pack.finish_and_clear();
                 let doing = match task {
                     Task::Index => "reading",
+                    Task::Unpack => "unpacking",
                     Task::Match => "searching",
                     Task::Code => "coding",
                     Task::Prove => "proving",

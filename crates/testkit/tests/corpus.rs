@@ -46,6 +46,16 @@ const TARGETS: &[Target] = &[
         switchback_delta::fuzz::delta_round_trip,
     ),
     (
+        "crates/delta",
+        "delta_blocks",
+        switchback_delta::fuzz::delta_blocks,
+    ),
+    (
+        "crates/delta",
+        "image_layout",
+        switchback_delta::fuzz::image_layout,
+    ),
+    (
         "crates/boot-env",
         "grub_block",
         switchback_boot_env::fuzz::grub_block,
