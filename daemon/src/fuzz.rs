@@ -5,6 +5,7 @@ use switchback_boot_env::contract::ContractKind;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{BootId, BootObservation, Event, Facts, SlotBoot, step};
 
+use crate::fetch::multipart::{Multipart, boundary};
 use crate::fetch::{Bundle, Source as _};
 use crate::journal::parts;
 use crate::settings;
@@ -69,6 +70,45 @@ pub fn bundle(data: &[u8]) {
             assert!(read.is_err() || read.is_ok_and(|read| read <= data.len() as u64));
         }
     }
+}
+
+/// An answer with several ranges: the first line is its `Content-Type`, the rest its content. What it
+/// gives are as many bytes as each part says, in ascending order, and no more parts than asked for.
+pub fn multipart(data: &[u8]) {
+    const PARTS: usize = 4;
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let (kind, content) = data.split_at(end);
+    let Some(boundary) = core::str::from_utf8(kind).ok().and_then(boundary) else {
+        return;
+    };
+    let content = content.get(1..).unwrap_or_default();
+    let mut multipart = Multipart::new(content, boundary, PARTS);
+    let (mut parts, mut read, mut at) = (0, 0, 0);
+    while let Ok(Some(range)) = multipart.next() {
+        parts += 1;
+        assert!(parts <= PARTS && at <= range.start && range.start < range.end);
+        at = range.end;
+        let mut buffer = [0; 100];
+        let mut left = range.end - range.start;
+        // The second is left for `next` to pass.
+        while parts != 2 {
+            match multipart.read(&mut buffer) {
+                Ok(0) => {
+                    assert_eq!(left, 0);
+                    break;
+                }
+                Ok(count) => {
+                    left -= count as u64;
+                    read += count;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+    assert!(read <= data.len());
+    multipart.end();
 }
 
 /// A configuration file: what is refused is explained, what is accepted can be used.

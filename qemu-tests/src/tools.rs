@@ -52,6 +52,14 @@ pub const GRUB_TOOLS: &[Tool] = &[
 pub const TEST_TOOLS: &[Tool] = &[
     tool("dbus-daemon", "a private bus for the D-Bus tests"),
     tool(
+        "nginx-light",
+        "a web server with HTTP/2 and ranges for the HTTP client",
+    ),
+    tool(
+        "python3",
+        "http.server: a web server without ranges for the HTTP client",
+    ),
+    tool(
         "squashfs-tools",
         "mksquashfs: images that the publisher looks into",
     ),

@@ -88,13 +88,21 @@ const NEVER_IN_PURE: &[&str] = &[
     "nix",
     "libc",
     "zbus",
+    "hyper",
     "ureq",
     "reqwest",
 ];
 
 /// What the device's programs never contain, at any depth: a second crypto library, a second
 /// HTTP stack.
-const NEVER_ON_DEVICE: &[&str] = &["aws-lc-rs", "aws-lc-sys", "openssl-sys", "tough", "hyper"];
+const NEVER_ON_DEVICE: &[&str] = &[
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "openssl-sys",
+    "tough",
+    "ureq",
+    "reqwest",
+];
 
 /// The programs that go onto devices.
 const ON_DEVICE: &[&str] = &["switchbackd", "switchback"];

@@ -2,7 +2,7 @@
 
 mod bundle;
 mod http;
-mod multipart;
+pub(crate) mod multipart;
 mod parts;
 mod rate;
 

@@ -1,29 +1,42 @@
-//! A stream that is read no faster than it is allowed to be.
+//! Reading no faster than is allowed.
 
-use std::io::{self, Read};
 use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// At most so much is read at once, in time at the allowed rate: a pause must not keep a cancel
 /// waiting.
 const SLICE: Duration = Duration::from_millis(200);
 
-/// A stream with a limit.
-pub(super) struct Throttled<R> {
-    reader: R,
+/// A limit for everything that is read from one place together.
+#[derive(Debug)]
+pub(super) struct Pace {
     /// Bytes in a second.
     rate: NonZeroU64,
     /// When the next byte may be read.
-    free: Instant,
+    free: Mutex<Instant>,
 }
 
-impl<R> Throttled<R> {
-    pub(super) fn new(reader: R, rate: NonZeroU64) -> Self {
+impl Pace {
+    pub(super) fn new(rate: NonZeroU64) -> Self {
         Self {
-            reader,
             rate,
-            free: Instant::now(),
+            free: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Waits until something may be read, and says how much of `wanted`.
+    pub(super) fn room(&self, wanted: usize) -> usize {
+        let free = *self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::sleep(free.saturating_duration_since(Instant::now()));
+        wanted.min(self.most())
+    }
+
+    /// So much was read.
+    pub(super) fn took(&self, count: usize) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time in which nothing came is not made up for.
+        *free = (*free).max(Instant::now()) + self.time(count);
     }
 
     /// How long so many bytes take.
@@ -41,34 +54,20 @@ impl<R> Throttled<R> {
     }
 }
 
-impl<R: Read> Read for Throttled<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let now = Instant::now();
-        std::thread::sleep(self.free.saturating_duration_since(now));
-        let room = buffer.len().min(self.most());
-        let count = self
-            .reader
-            .read(buffer.get_mut(..room).unwrap_or_default())?;
-        // Time in which nothing came is not made up for.
-        self.free = self.free.max(now) + self.time(count);
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn takes_as_long_as_its_rate_says_and_changes_nothing() {
-        let bytes: Vec<u8> = (0..50_000_u32).map(|at| at as u8).collect();
-        let rate = NonZeroU64::new(100_000).unwrap();
+    fn takes_as_long_as_its_rate_says() {
+        let pace = Pace::new(NonZeroU64::new(100_000).unwrap());
         let begun = Instant::now();
-        let mut read = Vec::new();
-        Throttled::new(&bytes[..], rate)
-            .read_to_end(&mut read)
-            .unwrap();
-        assert_eq!(read, bytes);
+        let mut left = 50_000;
+        while left > 0 {
+            let count = pace.room(left);
+            pace.took(count);
+            left -= count;
+        }
         // The last slice is not waited for.
         assert!(
             begun.elapsed() >= Duration::from_millis(250),
@@ -80,8 +79,8 @@ mod tests {
     #[test]
     fn no_rate_is_too_small_or_too_large() {
         for rate in [1, u64::MAX] {
-            let mut stream = Throttled::new(&b"ab"[..], NonZeroU64::new(rate).unwrap());
-            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1);
+            let pace = Pace::new(NonZeroU64::new(rate).unwrap());
+            assert!((1..=2).contains(&pace.room(2)));
         }
     }
 }

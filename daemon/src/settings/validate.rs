@@ -196,9 +196,13 @@ fn proxy(text: &str) -> Result<Option<String>, SettingsError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let known = ["http://", "https://", "socks5://"];
-    if !known.iter().any(|start| text.starts_with(start)) || ureq::Proxy::new(text).is_err() {
-        let way_out = "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
+    let uri: Option<hyper::Uri> = text.parse().ok();
+    let known = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    if !known {
+        let way_out = "write http://HOST:PORT or https://HOST:PORT, with NAME:PASSWORD@ before HOST if \
+                       the proxy wants them";
         return Err(invalid("repository.proxy", text, way_out));
     }
     Ok(Some(text.into()))

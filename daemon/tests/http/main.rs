@@ -6,7 +6,11 @@
     reason = "tests"
 )]
 
+mod http2;
+mod network;
+mod proxy;
 mod ranges;
+mod real;
 mod server;
 
 /// Bytes that differ from place to place.

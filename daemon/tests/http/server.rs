@@ -68,9 +68,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answers: impl Fn(&Question) -> Answer + Send + Sync + 'static) -> Self {
-        let (tls, ca) = identity();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), ca).unwrap();
+        let Identity { tls, directory } = Identity::new(&[]);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -130,22 +128,40 @@ pub(crate) fn settings(url: &str, ca_file: PathBuf) -> RepositorySettings {
 }
 
 /// A certificate that is its own authority, for `localhost`.
-fn identity() -> (Arc<ServerConfig>, String) {
-    let key = KeyPair::generate().unwrap();
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap();
-    let certificate = certificate.self_signed(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
-    (Arc::new(tls), certificate.pem())
+pub(crate) struct Identity {
+    pub(crate) tls: Arc<ServerConfig>,
+    /// `ca.pem` and `key.pem`.
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Identity {
+    pub(crate) fn new(protocols: &[&str]) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        std::fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        tls.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect();
+        Self {
+            tls: Arc::new(tls),
+            directory,
+        }
+    }
 }
 
 fn serve(

@@ -1,47 +1,55 @@
-//! HTTPS by a blocking client on the worker's thread: small, and cancelled between two reads.
+//! HTTP/2 and HTTP/1.1 behind a blocking face: it is the worker's thread that waits.
 
+mod client;
+mod connect;
 mod ranges;
+mod redirect;
+mod retry_after;
 
-use std::io::Read;
-use std::num::NonZeroU64;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ureq::http::header::{CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE, RETRY_AFTER};
-use ureq::http::{HeaderMap, StatusCode};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Proxy};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_RANGE, ETAG};
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
+use self::client::{Answer, Client, Manner, Question, text, transport};
 use self::ranges::HttpParts;
 use super::multipart::content_range;
-use super::rate::Throttled;
+use super::parts::length;
 use super::{FetchError, Parts, Source};
 use crate::settings::RepositorySettings;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A server that asks for a longer pause is asked again after this one all the same.
-const MAX_RETRY_AFTER: u64 = 24 * 60 * 60;
+/// Every byte of a small file that came makes its whole time longer, so that this rate is asked of the
+/// server on average.
+const LEAST_RATE: u64 = 256;
 
 /// A repository behind an https:// address.
-#[derive(Debug)]
 pub struct HttpSource {
-    agent: Agent,
+    client: Arc<Client>,
     base: String,
-    max_rate: Option<NonZeroU64>,
+    stall: Duration,
     /// The file that was streamed last and the version of it that the server named.
     version: Mutex<Option<(String, String)>>,
     /// Set once a question for several ranges was not answered well.
     one_by_one: AtomicBool,
+    /// Whether the last answer came on a connection that can have several under way.
+    multiplexed: AtomicBool,
 }
 
-/// The head of an answer, and its content as it comes.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Box<dyn Read + Send>,
+impl std::fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpSource")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why no connection can be made at all.
@@ -54,7 +62,7 @@ pub enum HttpSetupError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file holds no certificate.
     #[error("{}: holds no PEM certificate; set `repository.ca-file` to one that does", path.display())]
@@ -62,20 +70,27 @@ pub enum HttpSetupError {
         /// The file.
         path: PathBuf,
     },
+    /// The system gives no way to wait for connections.
+    #[error("connections cannot be waited for")]
+    System(#[source] io::Error),
+    /// The library for encryption refuses its own defaults.
+    #[error("encryption is not possible")]
+    Encryption(#[source] rustls::Error),
 }
 
 impl HttpSource {
     /// Prepares connections; makes none yet.
     ///
     /// # Errors
-    /// The certificate file is not usable.
+    /// The certificate file is not usable, or the system gives no event queue.
     pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
         Ok(Self {
-            agent: agent(settings, true)?,
+            client: client(settings, true)?,
             base: settings.url.clone(),
-            max_rate: settings.max_rate,
+            stall: settings.stall_timeout,
             version: Mutex::default(),
             one_by_one: AtomicBool::default(),
+            multiplexed: AtomicBool::default(),
         })
     }
 
@@ -91,24 +106,26 @@ impl HttpSource {
         }
     }
 
-    /// Asks for a part of a file, of the version that was streamed last if it was this file's.
-    fn get(&self, url: &str, range: &str) -> Result<Answer, FetchError> {
-        let version = self.version_of(url);
-        let answer = get(&self.agent, url, range, version, self.max_rate)?;
-        self.remember(url, &answer);
-        Ok(answer)
-    }
-
-    /// What the server called the file when it was streamed last.
-    fn version_of(&self, url: &str) -> Option<String> {
+    /// What to ask for a part of a file: of the version that was asked for last, if it was this file's.
+    fn question(&self, url: &str, range: String) -> Question {
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         let known = version.as_ref().filter(|(known, _)| known == url);
-        known.map(|(_, version)| version.clone())
+        Question {
+            url: url.to_owned(),
+            range,
+            version: known.map(|(_, version)| version.clone()),
+        }
+    }
+
+    fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
     }
 
     fn remember(&self, url: &str, answer: &Answer) {
+        self.multiplexed
+            .store(answer.multiplexed, Ordering::Relaxed);
         // A weak one does not promise the same bytes.
-        let strong = text(answer, ETAG).filter(|tag| tag.starts_with('"'));
+        let strong = text(&answer.headers, ETAG).filter(|tag| tag.starts_with('"'));
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) =
             strong.map(|tag| (url.to_owned(), tag.to_owned()));
     }
@@ -117,17 +134,35 @@ impl HttpSource {
 impl Source for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url(path);
-        let answer = get(&self.agent, &url, "", None, None)?;
+        let begun = Instant::now();
+        let mut answer = self.client.get(&Question {
+            url: url.clone(),
+            range: String::new(),
+            version: None,
+        })?;
         let mut bytes = Vec::new();
-        answer
-            .body
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| transport(&url, &error))?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            return Err(FetchError::TooLong { url, limit });
+        let mut buffer = [0; 8 * 1024];
+        loop {
+            // One that drips must not hold a poll for ever.
+            let received = length(bytes.len());
+            let whole = self.stall * 2 + Duration::from_secs(received / LEAST_RATE);
+            let left = whole.saturating_sub(begun.elapsed());
+            let time = left.min(self.stall);
+            let count = match answer.body.read_within(&mut buffer, time) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && time < self.stall => {
+                    let detail = format!("only {received} bytes in {} s", whole.as_secs());
+                    return Err(FetchError::Transport { url, detail });
+                }
+                count => count.map_err(|error| transport(&url, &error))?,
+            };
+            if count == 0 {
+                return Ok(bytes);
+            }
+            bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+            if length(bytes.len()) > limit {
+                return Err(FetchError::TooLong { url, limit });
+            }
         }
-        Ok(bytes)
     }
 
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
@@ -136,9 +171,10 @@ impl Source for HttpSource {
             0 => String::new(),
             offset => format!("bytes={offset}-"),
         };
-        let mut answer = self.get(&url, &range)?;
+        let mut answer = self.client.get(&self.question(&url, range))?;
+        self.remember(&url, &answer);
         let starts_at = if answer.status == StatusCode::PARTIAL_CONTENT {
-            let range = text(&answer, CONTENT_RANGE).and_then(content_range);
+            let range = text(&answer.headers, CONTENT_RANGE).and_then(content_range);
             let range = range.ok_or_else(|| FetchError::Transport {
                 url: url.clone(),
                 detail: "answered with a part of the file without saying which".into(),
@@ -152,7 +188,7 @@ impl Source for HttpSource {
             return Err(FetchError::Transport { url, detail });
         }
         skip(&mut answer.body, offset - starts_at).map_err(|error| transport(&url, &error))?;
-        Ok(answer.body)
+        Ok(Box::new(answer.body))
     }
 
     fn ranges<'a>(
@@ -169,97 +205,26 @@ impl Source for HttpSource {
     }
 }
 
-/// Asks for a file, or for a `range` of it. With a `version`, a file that changed meanwhile comes
-/// whole.
-fn get(
-    agent: &Agent,
-    url: &str,
-    range: &str,
-    version: Option<String>,
-    max_rate: Option<NonZeroU64>,
-) -> Result<Answer, FetchError> {
-    let mut request = agent.get(url);
-    if !range.is_empty() {
-        request = request.header(RANGE, range);
-        if let Some(version) = version {
-            request = request.header(IF_RANGE, version);
-        }
-    }
-    let response = request.call().map_err(|error| transport(url, &error))?;
-    let (head, body) = response.into_parts();
-    match head.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: limited(body.into_reader(), max_rate),
-        }),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
-            url: url.into(),
-            status: head.status.as_u16(),
-        }),
-        // It is shorter than what was asked for.
-        StatusCode::RANGE_NOT_SATISFIABLE => Err(FetchError::EndedEarly { url: url.into() }),
-        _ => {
-            let retry_after = head
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
-                .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
-            Err(FetchError::Status {
-                url: url.into(),
-                status: head.status.as_u16(),
-                retry_after,
-            })
-        }
-    }
-}
-
-/// A header of an answer.
-fn text(answer: &Answer, name: HeaderName) -> Option<&str> {
-    answer.headers.get(name)?.to_str().ok()
-}
-
-fn limited(
-    reader: impl Read + Send + 'static,
-    max_rate: Option<NonZeroU64>,
-) -> Box<dyn Read + Send> {
-    match max_rate {
-        Some(rate) => Box::new(Throttled::new(reader, rate)),
-        None => Box::new(reader),
-    }
-}
-
 /// A client with this device's certificates and patience.
-fn agent(settings: &RepositorySettings, only_https: bool) -> Result<Agent, HttpSetupError> {
-    let configured = settings.proxy.as_deref();
-    // It was looked at when the configuration was read.
-    let configured = configured.and_then(|proxy| Proxy::new(proxy).ok());
-    let proxy = configured.or_else(Proxy::try_from_env);
+fn client(settings: &RepositorySettings, only_https: bool) -> Result<Arc<Client>, HttpSetupError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(certificates(&settings.ca_file)?)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let agent = Agent::config_builder()
-        .tls_config(tls)
-        .https_only(only_https)
-        .http_status_as_error(false)
-        .proxy(proxy)
-        .user_agent(concat!("switchbackd/", env!("CARGO_PKG_VERSION")))
-        .max_redirects(4)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(settings.stall_timeout))
-        .timeout_per_read(Some(settings.stall_timeout))
-        .timeout_per_write(Some(settings.stall_timeout))
-        // One worker, one server: one connection, and it is closed between polls.
-        .max_idle_connections(1)
-        .max_idle_connections_per_host(1)
-        .max_idle_age(Duration::from_secs(15))
-        .input_buffer_size(32 * 1024)
-        .output_buffer_size(8 * 1024)
-        .build()
-        .new_agent();
-    Ok(agent)
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(HttpSetupError::Encryption)?
+        .with_root_certificates(certificates(&settings.ca_file)?)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let manner = Manner {
+        tls,
+        proxies: match &settings.proxy {
+            Some(proxy) => Matcher::builder().all(proxy.as_str()).build(),
+            None => Matcher::from_env(),
+        },
+        only_https,
+        stall: settings.stall_timeout,
+        max_rate: settings.max_rate,
+    };
+    Client::new(manner).map_err(HttpSetupError::System)
 }
 
 /// The file at any address, as a stream, for a bundle.
@@ -270,39 +235,33 @@ pub fn open_url(
     settings: &RepositorySettings,
     url: &str,
 ) -> Result<Box<dyn Read + Send>, FetchError> {
-    let agent = agent(settings, false).map_err(|error| transport(url, &error))?;
-    let answer = get(&agent, url, "", None, settings.max_rate)?;
-    Ok(answer.body)
+    let client = client(settings, false).map_err(|error| transport(url, &error))?;
+    let answer = client.get(&Question {
+        url: url.into(),
+        range: String::new(),
+        version: None,
+    })?;
+    Ok(Box::new(answer.body))
 }
 
-fn certificates(path: &Path) -> Result<RootCerts, HttpSetupError> {
+fn certificates(path: &Path) -> Result<RootCertStore, HttpSetupError> {
     let pem = std::fs::read(path).map_err(|source| HttpSetupError::Read {
         path: path.into(),
         source,
     })?;
-    let found: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if found.is_empty() {
+    let mut store = RootCertStore::empty();
+    // One that this library does not know, of an odd kind, is no reason to refuse the others.
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    if store.is_empty() {
         return Err(HttpSetupError::NoCertificate { path: path.into() });
     }
-    Ok(RootCerts::new_with_certs(&found))
+    Ok(store)
 }
 
-fn transport(url: &str, error: &dyn std::error::Error) -> FetchError {
-    FetchError::Transport {
-        url: url.into(),
-        detail: crate::report::chain(error),
-    }
-}
-
-fn skip(reader: &mut dyn Read, count: u64) -> std::io::Result<()> {
-    let skipped = std::io::copy(&mut reader.take(count), &mut std::io::sink())?;
+fn skip(reader: &mut dyn Read, count: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut reader.take(count), &mut io::sink())?;
     if skipped < count {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(())
 }

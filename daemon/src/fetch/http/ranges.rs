@@ -1,16 +1,19 @@
 //! Many ranges of one file over HTTP: several in one question where the server can, one at a time
 //! where it cannot, and all of it read over where that costs little.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_RANGE, CONTENT_TYPE};
 
 use super::super::FetchError;
 use super::super::multipart::{Multipart, boundary, content_range};
 use super::super::parts::{Parts, Wanted, length};
-use super::{Answer, HttpSource, text, transport};
+use super::HttpSource;
+use super::client::{Answer, Body, Pending, text, transport};
+use super::connect::MOST_STREAMS;
 
 /// Most ranges in one question. nginx's default is no limit, Apache's is 200; the header stays below
 /// 2 KiB.
@@ -30,6 +33,8 @@ pub(super) struct HttpParts<'a> {
     url: String,
     wanted: Wanted,
     answer: Option<Ranges>,
+    /// Single ranges that were asked for already, over HTTP/2: those that follow the one that is read.
+    ahead: VecDeque<(Range<u64>, Pending)>,
     /// Bytes of content in answers that are done.
     received: u64,
 }
@@ -66,7 +71,7 @@ enum Trouble {
 
 /// Counts what is read.
 struct Counted {
-    reader: Box<dyn Read + Send>,
+    reader: Body,
     count: u64,
 }
 
@@ -89,6 +94,7 @@ impl<'a> HttpParts<'a> {
             url,
             wanted: Wanted::new(ranges),
             answer: None,
+            ahead: VecDeque::new(),
             received: 0,
         };
         // What is wrong with the file or the server is told at once.
@@ -99,38 +105,85 @@ impl<'a> HttpParts<'a> {
     }
 
     /// Asks for what comes next.
-    fn ask(&self) -> Result<Ranges, FetchError> {
+    fn ask(&mut self) -> Result<Ranges, FetchError> {
         loop {
-            let several = self.source.takes_several();
-            let spans = match several {
+            let spans = match self.source.takes_several() {
                 true => self.wanted.spans(MOST_RANGES, MULTIPART_COST),
                 false => self.wanted.spans(1, QUESTION_COST),
             };
             let several = spans.len() > 1;
-            match self.source.get(&self.url, &header(&spans)) {
-                Ok(answer) => match self.understand(answer, &spans) {
-                    Err(Trouble::Wrong(why)) if several => {
-                        self.source.ask_one_by_one(&self.url, &why)
+            let answer = match several || self.source.takes_several() {
+                true => {
+                    let question = self.source.question(&self.url, header(&spans));
+                    self.source.client.get(&question)
+                }
+                false => self.next_single(),
+            };
+            match answer {
+                Ok(answer) => {
+                    self.source.remember(&self.url, &answer);
+                    match self.understand(answer, &spans) {
+                        Ok(ranges) => return Ok(ranges),
+                        Err(Trouble::Wrong(why)) if several => {
+                            self.source.ask_one_by_one(&self.url, &why);
+                        }
+                        Err(_) if several => {
+                            let why = "the whole file came instead";
+                            self.source.ask_one_by_one(&self.url, why);
+                        }
+                        Err(Trouble::Wrong(detail)) => {
+                            let url = self.url.clone();
+                            return Err(FetchError::Transport { url, detail });
+                        }
+                        Err(_) => {
+                            let url = self.url.clone();
+                            return Err(FetchError::NoRanges { url });
+                        }
                     }
-                    Err(Trouble::Wrong(detail)) => {
-                        let url = self.url.clone();
-                        return Err(FetchError::Transport { url, detail });
-                    }
-                    Err(_) if several => {
-                        let why = "the whole file came instead";
-                        self.source.ask_one_by_one(&self.url, why);
-                    }
-                    Err(_) => {
-                        let url = self.url.clone();
-                        return Err(FetchError::NoRanges { url });
-                    }
-                    Ok(ranges) => return Ok(ranges),
-                },
+                }
                 Err(error) if several && is_about_the_question(&error) => {
                     self.source.ask_one_by_one(&self.url, &error.to_string());
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// The answer to the next single range. Over HTTP/2 those that follow are asked for at once, so that
+    /// there is no wait between them.
+    fn next_single(&mut self) -> Result<Answer, FetchError> {
+        let first = self.wanted.spans(1, QUESTION_COST).pop();
+        if self.ahead.front().map(|(span, _)| span) != first.as_ref() {
+            self.ahead.clear();
+            self.ask_ahead(
+                0,
+                match self.source.is_multiplexed() {
+                    true => MOST_STREAMS,
+                    false => 1,
+                },
+            );
+        }
+        let Some((_, pending)) = self.ahead.pop_front() else {
+            let url = self.url.clone();
+            return Err(FetchError::EndedEarly { url });
+        };
+        let answer = pending.wait();
+        match &answer {
+            Ok(answer) if answer.multiplexed => self.ask_ahead(1, MOST_STREAMS),
+            Ok(_) => {}
+            Err(_) => self.ahead.clear(),
+        }
+        answer
+    }
+
+    /// Asks for more single ranges, until `most` are under way with the `open` ones that are read.
+    fn ask_ahead(&mut self, open: usize, most: usize) {
+        let spans = self.wanted.spans(most, QUESTION_COST);
+        for span in spans.into_iter().skip(open + self.ahead.len()) {
+            let range = header(std::slice::from_ref(&span));
+            let question = self.source.question(&self.url, range);
+            let pending = self.source.client.start(question);
+            self.ahead.push_back((span, pending));
         }
     }
 
@@ -140,8 +193,8 @@ impl<'a> HttpParts<'a> {
         let asked: u64 = spans.iter().map(|span| span.end - span.start).sum();
         let mut unwanted = (asked - left).saturating_add(left.max(MOST_UNWANTED));
         let several = spans.len() > 1;
-        let content_type = text(&answer, CONTENT_TYPE).unwrap_or_default();
-        let part = text(&answer, CONTENT_RANGE).and_then(content_range);
+        let content_type = text(&answer.headers, CONTENT_TYPE).unwrap_or_default();
+        let part = text(&answer.headers, CONTENT_RANGE).and_then(content_range);
         let boundary = boundary(content_type).map(str::to_owned);
         let counted = |answer: Answer| Counted {
             reader: answer.body,
