@@ -44,6 +44,7 @@ impl Client {
         let status = render::Status {
             phase: self.manager.phase().await?,
             progress: self.manager.progress().await?,
+            transfer: self.manager.transfer().await?,
             slots: self.manager.slots().await?,
             decision: self.manager.decision().await?,
             hold: self.manager.held().await?,

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use switchback_dbus_api::{Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson};
+use switchback_dbus_api::{Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson, Transfer};
 use switchback_types::{ByteCount, Timestamp};
 
 /// Everything that `status` shows.
 pub(crate) struct Status {
     pub(crate) phase: String,
     pub(crate) progress: Progress,
+    pub(crate) transfer: Transfer,
     pub(crate) slots: Vec<Slot>,
     pub(crate) decision: Decision,
     pub(crate) hold: Hold,
@@ -24,6 +25,7 @@ impl Status {
         json!({
             "phase": self.phase,
             "progress": self.progress.to_json(),
+            "transfer": self.transfer.to_json(),
             "slots": self.slots.to_json(),
             "decision": self.decision.to_json(),
             "hold": self.hold.to_json(),
@@ -39,6 +41,7 @@ impl Status {
             check_line(&mut text, slot, self.now);
         }
         let _ = writeln!(text, "  Phase: {}{}", self.phase, progress(&self.progress));
+        transfer_line(&mut text, &self.transfer);
         if self.hold.held {
             let Hold { since, reason, .. } = &self.hold;
             let _ = writeln!(text, "   Hold: since {since}: {reason}");
@@ -59,6 +62,27 @@ impl Status {
             let _ = writeln!(text, "  Error: {}", self.last_error);
         }
         text
+    }
+}
+
+/// How the image comes, or came, and why so.
+fn transfer_line(text: &mut String, transfer: &Transfer) {
+    let way = match transfer.way.as_str() {
+        "flip" => "nothing to fetch",
+        "delta" => "delta from what ran",
+        "chunks" => "chunks that neither slot held",
+        "full" => "the whole image",
+        other => other,
+    };
+    if !transfer.version.is_empty() {
+        let Transfer {
+            version, reason, ..
+        } = transfer;
+        let received = ByteCount(transfer.received);
+        let _ = writeln!(
+            text,
+            "    Way: version {version}: {way}, {received}: {reason}"
+        );
     }
 }
 
@@ -265,6 +289,12 @@ mod tests {
         let status = Status {
             phase: "idle".into(),
             progress: Progress::default(),
+            transfer: Transfer {
+                version: "2".into(),
+                way: "delta".into(),
+                reason: "it has 8 KiB, all frames have 37 MiB".into(),
+                received: 8200,
+            },
             slots: vec![slot("a", true), slot("b", false)],
             decision: held_back(),
             hold: Hold {

@@ -1,5 +1,5 @@
 //! Installs an image from a repository into a file, as the daemon does into a slot, and prints what it
-//! took: `apply REPO VERSION RUNNING TARGET`.
+//! took: `apply REPO VERSION RUNNING TARGET [any]`. With `any` nobody knows what runs: no delta fits.
 //!
 //! RUNNING holds the image that runs and TARGET stands for the inactive slot; it is as long as the image
 //! and is written by direct I/O. The last line is JSON. Peak memory is this process's: what the decoder, the
@@ -86,8 +86,8 @@ fn peak() -> u64 {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [repository, version, running, target] = words.as_slice() else {
-        panic!("usage: apply REPO VERSION RUNNING TARGET");
+    let [repository, version, running, target, any @ ..] = words.as_slice() else {
+        panic!("usage: apply REPO VERSION RUNNING TARGET [any]");
     };
     let repository = PathBuf::from(repository);
     let release = release(&repository, version);
@@ -104,7 +104,8 @@ fn main() {
         devices: Arc::new(KernelDevices),
     };
     // As a device from the factory, if the length says so; else the first delta is the one meant.
-    let runs = release.deltas.first().map(|delta| ImageIdentity {
+    let known = release.deltas.first().filter(|_| any.is_empty());
+    let runs = known.map(|delta| ImageIdentity {
         version: "1".parse().unwrap(),
         sequence: 1,
         security_epoch: 0,
@@ -115,6 +116,7 @@ fn main() {
     let installed = Installer {
         source: &Directory(repository),
         cancel: &Cancel::default(),
+        chosen: &mut |_| {},
         progress: &mut |_| {},
         pause: &mut |_| {},
         layout: &layout,

@@ -348,6 +348,7 @@ impl Bench {
             let result = Installer {
                 source: &source,
                 cancel: &Cancel::default(),
+                chosen: &mut |_| {},
                 progress: &mut |_| {},
                 pause: &mut |_| {},
                 layout: &layout,

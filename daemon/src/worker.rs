@@ -17,7 +17,9 @@ use crate::driver::Message;
 use crate::fetch::{Bundle, BundlePlace, Source, open_url};
 use crate::health::Reached;
 use crate::host::Host;
-use crate::install::{Fetched, InstallProgress, Installed, Installer, Stage, identity};
+use crate::install::{
+    Choice, Fetched, InstallProgress, Installed, Installer, Stage, Way, identity,
+};
 use crate::report::chain;
 use crate::settings::{DeviceSettings, RepositorySettings};
 use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
@@ -82,6 +84,8 @@ pub enum Report {
         /// Whether the running slot, of unknown origin, holds the very image that is offered.
         runs_already: bool,
     },
+    /// An install takes this way.
+    Chosen(Choice),
     /// An install goes on.
     Progress(InstallProgress),
     /// The inactive slot was written or read back.
@@ -277,6 +281,7 @@ impl Worker {
                 None => &*self.source,
             },
             cancel: &self.cancel,
+            chosen: &mut |choice| self.chosen(choice),
             progress: &mut progress,
             pause: &mut |time| self.host.pause(time),
             layout: &self.layout,
@@ -286,7 +291,16 @@ impl Worker {
         .run(release)
     }
 
+    fn chosen(&self, choice: Choice) {
+        // If the driver is gone there is nobody left to tell.
+        let _ = self.reports.send(Message::Worker(Report::Chosen(choice)));
+    }
+
     fn verify(&self, attempt: &Attempt) -> Result<Installed, InstallFailure> {
+        self.chosen(Choice {
+            way: Way::Flip,
+            reason: "the inactive slot holds the image".into(),
+        });
         let mut progress = self.progress();
         let total = attempt.image.size;
         let slot = verify_slot(

@@ -205,6 +205,9 @@ pub struct PublishArgs {
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SEGMENT_SIZE,
           value_parser = parse_segment_size)]
     pub segment_size: u32,
+    /// Store no chunks: devices for which there is no delta take the whole image.
+    #[arg(long)]
+    pub no_chunks: bool,
     /// Which deltas lead to the release.
     #[command(flatten)]
     pub deltas: DeltaArgs,

@@ -29,6 +29,8 @@ pub struct Packing {
     pub segment_size: u32,
     /// Compression level, 1 to 22.
     pub level: i32,
+    /// Compression level of chunks, 1 to 22; none are stored without.
+    pub chunk_level: Option<i32>,
 }
 
 /// The blobs of an image, stored.
@@ -99,9 +101,7 @@ pub fn store_image(
     }
     sink.flush().map_err(io("write the pack for", path))?;
     let (_, blob) = sink.finish();
-    if !is_stored(store, &blob)? {
-        store.keep(pack, &blob.path())?;
-    }
+    keep_blob(store, pack, &blob)?;
     let segments = put_blob(store, &SegmentList::from_digests(digests).to_bytes())?;
     let frames = put_blob(store, &FrameTable::encode(&lengths))?;
     Ok(StoredImage {
@@ -235,6 +235,18 @@ fn compress_segment(
     })
 }
 
+/// Makes a staged file the blob that it is.
+pub(crate) fn keep_blob(
+    store: &Store,
+    file: tempfile::NamedTempFile,
+    blob: &BlobRef,
+) -> Result<(), RepoError> {
+    if is_stored(store, blob)? {
+        return Ok(());
+    }
+    store.keep(file, &blob.path())
+}
+
 /// Stores bytes under their digest.
 pub(crate) fn put_blob(store: &Store, bytes: &[u8]) -> Result<BlobRef, RepoError> {
     let blob = BlobRef {
@@ -315,6 +327,7 @@ mod tests {
         let packing = Packing {
             segment_size: 65_536,
             level: 1,
+            chunk_level: None,
         };
         for survive in [0, 1, 5] {
             let mut taken = 0;
@@ -338,6 +351,7 @@ mod tests {
         let packing = Packing {
             segment_size: 65_536,
             level: 1,
+            chunk_level: None,
         };
         let mut decoded = Vec::new();
         let image = compress(File::open(&path).unwrap(), &path, packing, |frame| {

@@ -16,6 +16,7 @@
 mod advice;
 pub mod bundle;
 pub mod channel;
+mod chunks;
 pub mod cli;
 pub mod content;
 pub mod deltas;

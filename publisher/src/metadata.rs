@@ -331,14 +331,15 @@ fn sign<T: schema::Role + Serialize>(
             });
         }
     };
-    Ok(pretty(signed.signed()))
+    Ok(text(signed.signed()))
 }
 
-/// Metadata as text with its keys in order: signing the same thing again gives the same bytes.
-fn pretty<T: Serialize>(signed: &schema::Signed<T>) -> Vec<u8> {
+/// Metadata as text with its keys in order: signing the same thing again gives the same bytes. Without blanks
+/// between them: every device reads most of these files at every update.
+fn text<T: Serialize>(signed: &schema::Signed<T>) -> Vec<u8> {
     // The library has serialised the same value a moment ago, to sign it.
     let value = serde_json::to_value(signed).expect("what was signed can be written");
-    let mut bytes = serde_json::to_vec_pretty(&value).expect("a JSON value can be written");
+    let mut bytes = serde_json::to_vec(&value).expect("a JSON value can be written");
     bytes.push(b'\n');
     bytes
 }

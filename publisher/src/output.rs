@@ -175,6 +175,14 @@ fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
         ByteCount(release.full.blob.length),
         percent(release.full.blob.length, image.size)
     )?;
+    if let Some(chunks) = &release.chunks {
+        writeln!(
+            out,
+            "  chunks     {}, of which a device takes what it lacks; their index {}",
+            ByteCount(chunks.data.length),
+            ByteCount(chunks.index.length)
+        )?;
+    }
     for delta in &release.deltas {
         writeln!(
             out,

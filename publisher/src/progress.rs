@@ -38,6 +38,13 @@ impl Bars {
     pub(crate) fn show(&self, progress: &Progress<'_>) {
         match progress {
             Progress::Packed(bytes) => self.pack.set_position(*bytes),
+            Progress::Chunked(bytes) => {
+                self.pack.finish_and_clear();
+                self.delta.set_message("chunks");
+                self.delta
+                    .set_length(self.pack.length().unwrap_or_default());
+                self.delta.set_position(*bytes);
+            }
             Progress::Delta {
                 from,
                 task,
@@ -47,6 +54,7 @@ impl Bars {
                 self.pack.finish_and_clear();
                 let doing = match task {
                     Task::Index => "reading",
+                    Task::Unpack => "unpacking",
                     Task::Match => "searching",
                     Task::Code => "coding",
                     Task::Prove => "proving",

@@ -10,6 +10,7 @@ use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, SCHEMA};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
 use crate::channel::{self, ChannelChange};
+use crate::chunks::store_chunks;
 use crate::content::{self, Packing, digest_file};
 use crate::deltas::{
     self, Cuts, DeltaReport, DeltaRequest, Field, Goal, Unfit, Watch, Wish, choose,
@@ -179,9 +180,14 @@ fn cut(
             kernel_id: request.kernel_id,
         },
         full: stored.full,
+        chunks: None,
         deltas: Vec::new(),
         notes: draft.notes,
     };
+    if let Some(level) = request.packing.chunk_level {
+        let image = &release.image;
+        release.chunks = store_chunks(edit.store(), &request.image, image, level, watch)?;
+    }
     let wish = Wish {
         last: request.deltas.last,
         named,

@@ -113,6 +113,7 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
         packing: Packing {
             segment_size: args.segment_size,
             level: args.level,
+            chunk_level: (!args.no_chunks).then_some(args.level),
         },
         deltas: args.deltas.request(),
     };

@@ -229,7 +229,7 @@ fn deltas_and_bundles_from_the_command_line() {
             "releases  1 kept, 2 would go\n",
             "Nothing was changed.",
         ],
-        &["removed   gateway 1\n", "content   7 files removed, "],
+        &["removed   gateway 1\n", "content   11 files removed, "],
     ];
     for (answer, expected) in answers.iter().zip(expected) {
         for part in expected {
@@ -290,11 +290,11 @@ fn inspect_prints_what_it_found_and_fails() {
     let output = run(&directory, "inspect --repo repo --json");
     assert_eq!(output.status.code(), Some(4));
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(value["problems"].as_array().unwrap().len(), 3);
+    assert_eq!(value["problems"].as_array().unwrap().len(), 5);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         stderr,
-        "switchback-repo: the repository has 3 problem(s), listed above\n"
+        "switchback-repo: the repository has 5 problem(s), listed above\n"
     );
 }
 

@@ -62,7 +62,7 @@ impl Repository {
     /// # Errors
     /// `switchback-repo` refuses.
     pub fn publish(&self, image: &Image, version: &str) -> Result<()> {
-        self.publish_as(image, version, COMPATIBLE, "0")
+        self.publish_as(image, version, COMPATIBLE, &["--no-chunks", "--deltas=0"])
     }
 
     /// The same with a delta from the version before.
@@ -70,7 +70,38 @@ impl Repository {
     /// # Errors
     /// `switchback-repo` refuses.
     pub fn publish_with_delta(&self, image: &Image, version: &str) -> Result<()> {
-        self.publish_as(image, version, COMPATIBLE, "1")
+        self.publish_as(image, version, COMPATIBLE, &["--no-chunks", "--deltas=1"])
+    }
+
+    /// The same in chunks, and without deltas.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn publish_in_chunks(&self, image: &Image, version: &str) -> Result<()> {
+        self.publish_as(image, version, COMPATIBLE, &["--deltas=0"])
+    }
+
+    /// Publishes an image into no channel, with a delta from version `from`, and writes a bundle of
+    /// both to where the web server serves it. Gives its path there.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn bundle(&self, image: &Image, version: &str, from: &str) -> Result<String> {
+        self.run("publish")
+            .arg("--image")
+            .arg(&image.path)
+            .args(["--version", version, "--compatible", COMPATIBLE])
+            .args(["--level", "3", "--deltas=0", "--delta-from", from])
+            .check()?;
+        let name = format!("{version}.bundle");
+        Run::new(&self.program.to_string_lossy())
+            .args(["--quiet", "bundle", "--version", version, "--from", from])
+            .arg("--repo")
+            .arg(&self.directory)
+            .arg("--output")
+            .arg(self.directory.join(&name))
+            .check()?;
+        Ok(name)
     }
 
     /// Publishes an image that is made for another kind of hardware.
@@ -78,7 +109,7 @@ impl Repository {
     /// # Errors
     /// `switchback-repo` refuses.
     pub fn publish_for(&self, image: &Image, version: &str, compatible: &str) -> Result<()> {
-        self.publish_as(image, version, compatible, "0")
+        self.publish_as(image, version, compatible, &["--no-chunks", "--deltas=0"])
     }
 
     fn publish_as(
@@ -86,7 +117,7 @@ impl Repository {
         image: &Image,
         version: &str,
         compatible: &str,
-        deltas: &str,
+        ways: &[&str],
     ) -> Result<()> {
         self.run("publish")
             .arg("--image")
@@ -100,7 +131,8 @@ impl Repository {
                 CHANNEL,
             ])
             // The guests are about behaviour; a low level keeps the tests quick.
-            .args(["--level", "3", "--deltas", deltas])
+            .args(["--level", "3"])
+            .args(ways)
             .check()
     }
 

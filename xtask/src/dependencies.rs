@@ -11,6 +11,7 @@ use crate::process::cargo_text;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-types", &[]),
     ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-chunks", &[]),
     ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
     (
@@ -24,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-chunks",
             "switchback-delta",
             "switchback-tuf",
             "switchback-manifest",
@@ -43,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "switchback-repo",
         &[
             "switchback-types",
+            "switchback-chunks",
             "switchback-delta",
             "switchback-manifest",
             "switchback-tuf",
@@ -69,6 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "switchback-types",
     "switchback-boot-env",
+    "switchback-chunks",
     "switchback-delta",
     "switchback-tuf",
     "switchback-manifest",

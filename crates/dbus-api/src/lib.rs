@@ -8,7 +8,7 @@
 
 mod types;
 
-pub use types::{Answer, Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson};
+pub use types::{Answer, Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson, Transfer};
 
 /// Well-known name of the daemon.
 pub const BUS_NAME: &str = "org.switchback.Update1";
@@ -67,6 +67,9 @@ pub trait Manager {
     /// What is being done, how far it is.
     #[zbus(property)]
     fn progress(&self) -> zbus::Result<Progress>;
+    /// How the image comes that is installed, or was last.
+    #[zbus(property)]
+    fn transfer(&self) -> zbus::Result<Transfer>;
     /// Both slots.
     #[zbus(property)]
     fn slots(&self) -> zbus::Result<Vec<Slot>>;

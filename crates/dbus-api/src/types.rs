@@ -66,6 +66,21 @@ dictionary! {
 }
 
 dictionary! {
+    /// How an image comes to the device.
+    Transfer {
+        /// Its version; empty when nothing was installed since the daemon started.
+        version: String,
+        /// `flip` (nothing is fetched), `delta` (from the image that runs), `chunks` (that neither
+        /// slot holds) or `full`.
+        way: String,
+        /// Why this way, in words.
+        reason: String,
+        /// Bytes received for it.
+        received: u64,
+    }
+}
+
+dictionary! {
     /// One slot.
     Slot {
         /// `a` or `b`.

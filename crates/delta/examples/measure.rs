@@ -94,9 +94,10 @@ fn main() {
             tally,
             maps,
             frames,
+            repacked,
         } => {
             println!(
-                "delta {} bytes: {frames} frames, maps {maps}, {tally:?}",
+                "delta {} bytes: {frames} frames, maps {maps}, {tally:?}, {repacked:?}",
                 blob.len()
             );
             println!("encode {seconds:.1} s, peak {} KiB", peak_kib());

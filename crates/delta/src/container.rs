@@ -3,6 +3,8 @@
 //! ```text
 //! header        128 bytes, see [`Header`]
 //! table         for each group: frames, map length, map CRC; for each frame: length, segments, CRC
+//! lists         of compressed blocks in both images, see [`Lists`](crate::blocks::Lists); left out
+//!               when there are none
 //! group         map, then its frames, in the order of the new image
 //! …
 //! ```
@@ -15,7 +17,7 @@ use switchback_types::Digest;
 
 use crate::error::DeltaError;
 use crate::limits::{
-    MAX_FRAME, MAX_FRAMES, MAX_GROUPS, MAX_IMAGE, MAX_MAP, MAX_SEGMENT_LOG, MAX_TABLE,
+    MAX_FRAME, MAX_FRAMES, MAX_GROUPS, MAX_IMAGE, MAX_LISTS, MAX_MAP, MAX_SEGMENT_LOG, MAX_TABLE,
     MIN_SEGMENT_LOG, VERSION,
 };
 use crate::varint::{Cursor, push};
@@ -49,7 +51,13 @@ pub struct Header {
     pub(crate) groups: u32,
     pub(crate) table_len: u32,
     pub(crate) table_crc: u32,
+    /// Length of the lists of compressed blocks; 0 when there are none.
+    pub(crate) lists_len: u32,
+    pub(crate) lists_crc: u32,
 }
+
+/// The flag of a delta that has lists of compressed blocks.
+const HAS_LISTS: u16 = 1;
 
 fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
     bytes
@@ -105,7 +113,7 @@ impl Header {
             ..,
         ] = *bytes;
         let (version, flags) = (u16::from_le_bytes([v0, v1]), u16::from_le_bytes([f0, f1]));
-        if version != VERSION || flags != 0 {
+        if version != VERSION || flags & !HAS_LISTS != 0 {
             return Err(DeltaError::Unsupported {
                 version,
                 flags,
@@ -124,6 +132,8 @@ impl Header {
             groups: u32_at(bytes, 96),
             table_len: u32_at(bytes, 100),
             table_crc: u32_at(bytes, 104),
+            lists_len: u32_at(bytes, 108),
+            lists_crc: u32_at(bytes, 112),
         };
         let longest = header.images.old_len.max(header.images.new_len);
         limit("bytes of an image", longest, MAX_IMAGE)?;
@@ -133,6 +143,10 @@ impl Header {
             header.table_len.into(),
             MAX_TABLE as u64,
         )?;
+        limit("bytes of lists", header.lists_len.into(), MAX_LISTS as u64)?;
+        if (flags == HAS_LISTS) != (header.lists_len > 0) {
+            return Err(DeltaError::Damaged("its lists of compressed blocks"));
+        }
         if !(MIN_SEGMENT_LOG..=MAX_SEGMENT_LOG).contains(&segment_log) {
             return Err(DeltaError::Damaged("the size of its segments"));
         }
@@ -146,12 +160,15 @@ impl Header {
         let mut out = Vec::with_capacity(HEADER_LEN);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0, 0, self.segment_log, self.block_log, 0, 0]);
+        let flags = if self.lists_len > 0 { HAS_LISTS } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.extend_from_slice(&[self.segment_log, self.block_log, 0, 0]);
         out.extend_from_slice(&self.images.old_len.to_le_bytes());
         out.extend_from_slice(&self.images.new_len.to_le_bytes());
         out.extend_from_slice(self.images.old_sha256.as_bytes());
         out.extend_from_slice(self.images.new_sha256.as_bytes());
-        for number in [self.groups, self.table_len, self.table_crc] {
+        let (groups, table) = (self.groups, [self.table_len, self.table_crc]);
+        for number in [groups, table[0], table[1], self.lists_len, self.lists_crc] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.resize(HEADER_LEN - 4, 0);
@@ -209,7 +226,7 @@ impl Table {
             });
         }
         let mut cursor = Cursor::new(bytes);
-        let mut blob = start + bytes.len() as u64;
+        let mut blob = start + bytes.len() as u64 + u64::from(header.lists_len);
         let mut made = 0_u64;
         let mut frames_left = MAX_FRAMES as u64;
         let mut groups = Vec::new();

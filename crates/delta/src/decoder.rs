@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use crate::blocks::Lists;
 use crate::coding::bits::BitReader;
 use crate::container::{HEADER_LEN, Header, Images, Part, Table};
 use crate::error::DeltaError;
@@ -11,6 +12,7 @@ use crate::map::{AddressMap, read_runs};
 use crate::seal::Seals;
 use crate::source::Source;
 use crate::space::read_spaces;
+use crate::weave::{Loom, Weaver};
 
 /// A segment of the new image, as the delta makes it. It counts once it was compared with the
 /// signed list.
@@ -28,7 +30,8 @@ pub struct Segment<'a> {
 ///    them, in pieces of any size.
 /// 2. [`segment`](Self::segment) makes the next segment from them and the old image.
 ///
-/// At most 10 MiB are held, whatever the images (see [`limits`](crate::limits)).
+/// At most 10 MiB are held, whatever the images (see [`limits`](crate::limits)), and 4 MiB more while
+/// blocks are packed.
 #[derive(Debug)]
 pub struct Decoder {
     images: Images,
@@ -37,6 +40,8 @@ pub struct Decoder {
     stage: Stage,
     /// What was fed of the part that is needed.
     input: Vec<u8>,
+    lists: Lists,
+    loom: Loom,
     shared: Shared,
     shared_of: Option<usize>,
     workshop: Workshop,
@@ -51,6 +56,7 @@ pub struct Decoder {
 enum Stage {
     Header,
     Table,
+    Lists,
     Map {
         group: usize,
         frame: usize,
@@ -84,6 +90,8 @@ impl Decoder {
             table: Table::default(),
             stage: Stage::Header,
             input: Vec::new(),
+            lists: Lists::none(images.old_len, images.new_len),
+            loom: Loom::default(),
             shared: Shared::default(),
             shared_of: None,
             workshop: Workshop::new(),
@@ -122,6 +130,11 @@ impl Decoder {
             (Stage::Table, Some(header)) => {
                 let end = header_len + u64::from(header.table_len);
                 Some((header_len..end, header.table_crc, "frame table"))
+            }
+            (Stage::Lists, Some(header)) => {
+                let start = header_len + u64::from(header.table_len);
+                let end = start + u64::from(header.lists_len);
+                Some((start..end, header.lists_crc, "list of blocks"))
             }
             (Stage::Map { group, .. }, _) => {
                 let part = &self.table.groups.get(*group)?.map;
@@ -183,6 +196,11 @@ impl Decoder {
                 self.skip_empty()?;
             }
             Stage::Table => self.take_table(&input)?,
+            Stage::Lists => {
+                let mut bits = BitReader::new(input, 0);
+                self.lists = self.lists.code(&mut bits)?;
+                self.go_to_first()?;
+            }
             Stage::Map { group, frame } => {
                 self.take_map(group, input)?;
                 self.stage = Stage::Frame { group, frame };
@@ -191,7 +209,9 @@ impl Decoder {
             Stage::Frame { group, frame } => {
                 let makes = self.frame_part(group, frame).map(|part| part.makes.clone());
                 let makes = makes.unwrap_or(0..0);
-                let open = Frame::open(input, &makes, &self.shared, &mut self.workshop)?;
+                let plain = self.lists.new.around(&makes);
+                let open = Frame::open(input, &plain, &self.shared, &mut self.workshop)?;
+                self.loom.begin();
                 self.place = makes.start;
                 self.stage = Stage::Making {
                     group,
@@ -243,8 +263,21 @@ impl Decoder {
                 count,
             });
         }
-        let place = self.first << header.segment_log;
-        match self.table.find(place) {
+        if header.lists_len > 0 {
+            self.stage = Stage::Lists;
+            return Ok(());
+        }
+        self.go_to_first()
+    }
+
+    /// The first byte of the new image that the caller wants.
+    fn wanted_from(&self) -> u64 {
+        let segment_log = self.header.as_ref().map_or(0, |header| header.segment_log);
+        self.first << segment_log
+    }
+
+    fn go_to_first(&mut self) -> Result<(), DeltaError> {
+        match self.table.find(self.wanted_from()) {
             Some((group, frame)) => self.go_to(group, frame),
             None => {
                 self.stage = Stage::Done;
@@ -265,7 +298,8 @@ impl Decoder {
     fn take_map(&mut self, group: usize, input: Vec<u8>) -> Result<(), DeltaError> {
         let makes = self.table.groups.get(group).map(|g| g.map.makes.clone());
         let makes = makes.unwrap_or(0..0);
-        let old_len = self.images.old_len;
+        let makes = self.lists.new.around(&makes);
+        let old_len = self.lists.old.len;
         // The one before goes first: two do not fit into the promise.
         self.shared = Shared::default();
         let mut bits = BitReader::new(input, 0);
@@ -293,6 +327,7 @@ impl Decoder {
         let Some(segment_log) = self.header.as_ref().map(|header| header.segment_log) else {
             return Ok(None);
         };
+        let wanted_from = self.wanted_from();
         loop {
             let Stage::Making {
                 group,
@@ -308,13 +343,15 @@ impl Decoder {
             let len = (end - self.place).min(1 << segment_log);
             self.segment.resize(usize::try_from(len).unwrap_or(0), 0);
             let wanted = index >= self.first;
-            open.fill(
-                &mut self.segment,
-                wanted,
-                &self.shared,
-                &mut self.workshop,
+            Weaver {
+                lists: &self.lists,
+                loom: &mut self.loom,
+                shared: &self.shared,
+                workshop: &mut self.workshop,
                 source,
-            )?;
+                wanted_from,
+            }
+            .fill(open, self.place, &mut self.segment)?;
             self.shared.seals.apply(&mut self.segment, self.place);
             self.place += len;
             if self.place == end {

@@ -84,6 +84,16 @@ pub enum DeltaError {
     /// A compressed part cannot be written or read.
     #[error("zstd: {0}")]
     Zstd(&'static str),
+    /// A block of the new image cannot be packed.
+    #[error("a block of the new image cannot be packed: {0}")]
+    Pack(&'static str),
+    /// A block of the new image has another length than the delta says: it was made with another
+    /// version of its compressor than this program has.
+    #[error("the block at {offset} of the new image is packed into another length")]
+    NotPacked {
+        /// Where it begins in the new image.
+        offset: u64,
+    },
     /// What was encoded does not decode to the new image. Nothing was published.
     #[error("the finished delta gives other bytes in segment {segment}")]
     NotReproduced {
@@ -119,6 +129,14 @@ pub enum SourceError {
     /// The storage failed.
     #[error("it cannot be read")]
     Unreadable(#[source] Box<dyn core::error::Error + Send + Sync>),
+    /// A compressed block of it cannot be unpacked.
+    #[error("its block at {offset} cannot be unpacked: {what}")]
+    Packed {
+        /// Where the block begins.
+        offset: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The old image is shorter than the delta thinks.
     #[error("it ends at {len}")]
     TooShort {

@@ -1,9 +1,12 @@
 //! What a delta is made of, for people: nothing is decoded but the map, both images are at hand.
 
-use core::ops::Range;
+use std::borrow::Cow;
+use std::ops::Range;
 
+use crate::blocks::{Blocks, Lists, Origin, Use};
+use crate::codec::{Codecs, Family};
 use crate::coding::bits::BitReader;
-use crate::container::{Group, HEADER_LEN, Header, Part, Table};
+use crate::container::{Group, HEADER_LEN, Header, Part, Table, limit};
 use crate::encode::ext4::{self, Free};
 use crate::error::DeltaError;
 use crate::frame::areas;
@@ -16,7 +19,7 @@ const PIECE: usize = 1 << 20;
 /// Lengths of the parts of a delta, in bytes of the blob.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// Header and frame table.
+    /// Header, frame table, and the lists of compressed blocks.
     pub table: u64,
     /// The maps: where old bytes went.
     pub maps: u64,
@@ -36,7 +39,8 @@ pub enum Cost {
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameParts {
-    /// Which bytes of the new image it makes.
+    /// Which bytes of the new image it makes. When compressed blocks are packed by the device, all
+    /// places and lengths here are of the image with these blocks unpacked.
     pub makes: Range<u64>,
     /// Its length in the blob, in bytes.
     pub length: u64,
@@ -77,19 +81,84 @@ pub fn explain(
     let table = part(blob, &(HEADER_LEN as u64..table_end))?;
     let table = Table::parse(table, &header)?;
     let (_, free) = ext4::find(new, header.segment_log);
+    let lists_end = table_end + u64::from(header.lists_len);
+    let lists = lists(blob, table_end..lists_end, &header)?;
+    let (old, new) = (unpacked_old(old, &lists)?, unpacked_new(new, &lists)?);
     let mut parts = Parts {
-        table: table_end,
+        table: lists_end,
         ..Parts::default()
     };
     for group in &table.groups {
-        let runs = runs(blob, group, old_len)?;
+        let runs = runs(blob, group, &lists)?;
         parts.maps += length(&group.map);
         for frame in &group.frames {
             parts.frames += length(frame);
-            see(&frame_parts(frame, &runs, old, new, &free));
+            let makes = lists.new.around(&frame.makes);
+            see(&frame_parts(frame, makes, &runs, &old, &new, &free));
         }
     }
     Ok(parts)
+}
+
+fn lists(blob: &[u8], range: Range<u64>, header: &Header) -> Result<Lists, DeltaError> {
+    let lists = Lists::none(header.images.old_len, header.images.new_len);
+    if range.is_empty() {
+        return Ok(lists);
+    }
+    let bytes = part(blob, &range)?;
+    if crc32fast::hash(bytes) != header.lists_crc {
+        return Err(DeltaError::Checksum {
+            what: "list of blocks",
+            range,
+        });
+    }
+    lists.code(&mut BitReader::new(bytes.to_vec(), 0))
+}
+
+/// An image has at most so many times its bytes when it is unpacked here.
+const MOST: u64 = 1024;
+
+/// The unpacked image. What `bytes` leaves out are zeros: nobody compares it.
+fn unpacked<'a, K: Copy>(
+    image: &'a [u8],
+    blocks: &Blocks<K>,
+    family: Family,
+    looked_into: impl Fn(K) -> bool,
+) -> Result<Cow<'a, [u8]>, DeltaError> {
+    if blocks.list.is_empty() {
+        return Ok(Cow::Borrowed(image));
+    }
+    let most = (image.len() as u64).saturating_mul(MOST);
+    limit("bytes of an unpacked image", blocks.len, most)?;
+    let mut codecs = Codecs::default();
+    let mut plain = Vec::new();
+    let mut out = Vec::new();
+    let mut at = 0;
+    for block in &blocks.list {
+        out.extend_from_slice(part(image, &(at..block.real))?);
+        at = block.real_end();
+        let len = usize::try_from(block.plain).unwrap_or(usize::MAX);
+        if looked_into(block.kind) {
+            let packed = part(image, &(block.real..at))?;
+            codecs
+                .unpack(family, packed, len, &mut plain)
+                .map_err(|_| DeltaError::Damaged("a block does not unpack"))?;
+            out.extend_from_slice(&plain);
+        }
+        out.resize(usize::try_from(block.place_end()).unwrap_or(0), 0);
+    }
+    out.extend_from_slice(part(image, &(at..image.len() as u64))?);
+    Ok(Cow::Owned(out))
+}
+
+fn unpacked_old<'a>(image: &'a [u8], lists: &Lists) -> Result<Cow<'a, [u8]>, DeltaError> {
+    let looked_into = |kind| kind == Use::Unpacked;
+    unpacked(image, &lists.old, lists.family, looked_into)
+}
+
+fn unpacked_new<'a>(image: &'a [u8], lists: &Lists) -> Result<Cow<'a, [u8]>, DeltaError> {
+    let looked_into = |kind| kind == Origin::Packed;
+    unpacked(image, &lists.new, lists.codec.family, looked_into)
 }
 
 fn length(part: &Part) -> u64 {
@@ -105,7 +174,7 @@ fn part<'a>(blob: &'a [u8], range: &Range<u64>) -> Result<&'a [u8], DeltaError> 
         .ok_or(DeltaError::Damaged("it is cut off"))
 }
 
-fn runs(blob: &[u8], group: &Group, old_len: u64) -> Result<Vec<Run>, DeltaError> {
+fn runs(blob: &[u8], group: &Group, lists: &Lists) -> Result<Vec<Run>, DeltaError> {
     let bytes = part(blob, &group.map.blob)?;
     if crc32fast::hash(bytes) != group.map.crc {
         return Err(DeltaError::Checksum {
@@ -114,19 +183,26 @@ fn runs(blob: &[u8], group: &Group, old_len: u64) -> Result<Vec<Run>, DeltaError
         });
     }
     let mut bits = BitReader::new(bytes.to_vec(), 0);
-    let makes = &group.map.makes;
-    read_runs(&mut bits, makes.start, makes.end, old_len, MAX_RUNS)
+    let makes = lists.new.around(&group.map.makes);
+    read_runs(&mut bits, makes.start, makes.end, lists.old.len, MAX_RUNS)
 }
 
-fn frame_parts(frame: &Part, runs: &[Run], old: &[u8], new: &[u8], free: &Free) -> FrameParts {
+fn frame_parts(
+    frame: &Part,
+    makes: Range<u64>,
+    runs: &[Run],
+    old: &[u8],
+    new: &[u8],
+    free: &Free,
+) -> FrameParts {
+    let mut walk = areas(runs, &makes);
     let mut parts = FrameParts {
-        makes: frame.makes.clone(),
+        makes,
         length: length(frame),
         copied: 0,
         zeros: 0,
         costly: Vec::new(),
     };
-    let mut walk = areas(runs, &frame.makes);
     while let Some(area) = walk.next(runs) {
         let made = bytes(new, area.start..area.end);
         let Some(from) = area.old else {

@@ -34,12 +34,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod codec;
 mod coding;
 mod container;
 mod decoder;
 mod encode;
 mod error;
 mod explain;
+mod filesystem;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(
@@ -55,16 +58,23 @@ mod seal;
 mod source;
 mod space;
 mod varint;
+mod weave;
 
 use sha2::{Digest as _, Sha256};
 use switchback_types::Digest;
 
 pub use container::{HEADER_LEN, Header, Images};
 pub use decoder::{Decoder, Segment};
-pub use encode::{Options, Outcome, Progress, Tally, Task, encode};
+pub use encode::{Options, Outcome, Progress, Repacked, Tally, Task, encode};
 pub use error::{DeltaError, SourceError};
 pub use explain::{Cost, FrameParts, Parts, explain};
 pub use source::Source;
+
+/// The version of zstd that packs blocks of the new image; another one makes other bytes.
+#[must_use]
+pub fn zstd_version() -> &'static str {
+    zstd_safe::version_string()
+}
 
 /// Whether the bytes are the segment that the signed list has at its place.
 #[must_use]

@@ -28,3 +28,14 @@ pub const MIN_SEGMENT_LOG: u8 = 12;
 pub const MAX_READ: usize = 64 << 10;
 /// Old bytes beside a gap are looked at up to this distance from its ends.
 pub(crate) const BESIDE: usize = 1024;
+/// Most blocks that one of the lists of compressed blocks has.
+pub const MAX_BLOCKS: usize = 1 << 15;
+/// Most bytes of both lists as they lie in the blob.
+pub const MAX_LISTS: usize = 1 << 19;
+/// Most bytes of a block of the old image, packed and unpacked: 128 KiB.
+pub const MAX_PLAIN: usize = 1 << 17;
+/// Most bytes of a block that the decoder packs, before and after. zstd takes 2.8 MiB for one of
+/// 128 KiB on its higher levels, and twice as much for one of 256 KiB.
+pub const MAX_PACKED_PLAIN: usize = 1 << 17;
+/// Unpacked blocks of the old image are kept as long as they have so many bytes together.
+pub(crate) const MAX_KEPT: usize = 3 << 17;

@@ -33,3 +33,17 @@ pub struct Pack {
     /// The lengths of the frames, read with [`FrameTable`](crate::FrameTable).
     pub frames: BlobRef,
 }
+
+/// Most bytes of an index of chunks: a device holds all of it.
+pub const MAX_CHUNK_INDEX_BYTES: u64 = 1 << 20;
+/// A whole image in chunks: a device fetches those that neither of its slots holds, whatever image it
+/// came from. The first bytes of the index say how both are written; a device that does not know that
+/// takes the whole image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chunks {
+    /// Runs of chunks, 1 to [`MAX_CHUNK_INDEX_BYTES`].
+    pub index: BlobRef,
+    /// The chunks of each run, then the chunks themselves, compressed: read by ranges, never whole.
+    pub data: BlobRef,
+}

@@ -33,7 +33,7 @@ mod release;
 mod segments;
 mod trusted;
 
-pub use blob::{BlobRef, Pack};
+pub use blob::{BlobRef, Chunks, MAX_CHUNK_INDEX_BYTES, Pack};
 pub use channel::{Channel, ReleasePointer, channel_path};
 pub use delta::{Delta, DeltaFormat, MAX_DELTA_FORMAT_BYTES, MAX_DELTAS, ParseDeltaFormatError};
 pub use document::{MAX_DOCUMENT_BYTES, SCHEMA};

@@ -6,7 +6,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 use switchback_types::{Compatible, Digest, ProductName, TargetPath, Timestamp, Version};
 
-use crate::blob::{BlobRef, Pack};
+use crate::blob::{BlobRef, Chunks, MAX_CHUNK_INDEX_BYTES, Pack};
 use crate::delta::{Delta, MAX_DELTAS};
 use crate::document;
 use crate::error::{DocumentKind, ManifestError};
@@ -147,6 +147,9 @@ pub struct Release {
     pub image: Image,
     /// The whole image, compressed: every device can be served from this.
     pub full: Pack,
+    /// The same in chunks: costs less where a slot holds much of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Chunks>,
     /// Ways to the image from others that cost fewer bytes, at most
     /// [`MAX_DELTAS`](crate::MAX_DELTAS); no two from the same image in the same format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,6 +203,7 @@ impl Release {
         }
         self.check_image()?;
         self.check_pack()?;
+        self.check_chunks()?;
         self.check_deltas()
     }
 
@@ -214,8 +218,11 @@ impl Release {
     /// Every blob that the document names.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobRef> {
         let whole = [&self.image.segments, &self.full.frames, &self.full.blob];
+        let chunks = self.chunks.iter();
+        let chunks = chunks.flat_map(|chunks| [&chunks.index, &chunks.data]);
         whole
             .into_iter()
+            .chain(chunks)
             .chain(self.deltas.iter().map(|delta| &delta.blob))
     }
 
@@ -267,6 +274,23 @@ impl Release {
         if !(count..=most).contains(&length) {
             let expected = format!("{count} frames have between {count} and {most} bytes");
             return refuse("full.blob.length", length, expected);
+        }
+        Ok(())
+    }
+
+    fn check_chunks(&self) -> Result<(), ManifestError> {
+        let Some(chunks) = &self.chunks else {
+            return Ok(());
+        };
+        for (field, blob, most) in [
+            ("chunks.index.length", chunks.index, MAX_CHUNK_INDEX_BYTES),
+            // A chunk may be one byte, and has a header and a place in a list.
+            ("chunks.data.length", chunks.data, 64 * self.image.size),
+        ] {
+            if !(1..=most).contains(&blob.length) {
+                let expected = format!("between 1 and {most} bytes are allowed");
+                return refuse(field, blob.length, expected);
+            }
         }
         Ok(())
     }

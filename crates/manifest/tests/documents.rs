@@ -248,7 +248,7 @@ fn finds_the_delta_from_an_image_and_passes_over_formats_it_does_not_know() {
     let from = release.deltas[0].from;
     assert_eq!(release.delta_from(&from), release.deltas.first());
     assert_eq!(release.delta_from(&release.image.sha256), None);
-    assert_eq!(release.blobs().count(), 4);
+    assert_eq!(release.blobs().count(), 6);
 
     release.deltas[0].format = "sbd9".parse().unwrap();
     let text = release.to_json().unwrap();
@@ -257,10 +257,38 @@ fn finds_the_delta_from_an_image_and_passes_over_formats_it_does_not_know() {
 }
 
 #[test]
-fn a_release_without_deltas_is_written_as_before_there_were_any() {
+fn a_release_without_deltas_or_chunks_is_written_as_before_there_were_any() {
     let mut release = Release::parse(RELEASE.as_bytes()).unwrap();
     release.deltas.clear();
-    assert!(!release.to_json().unwrap().contains("deltas"));
+    release.chunks = None;
+    let text = release.to_json().unwrap();
+    assert!(!text.contains("deltas") && !text.contains("chunks"));
+}
+
+#[test]
+fn refuses_chunks_of_a_length_that_cannot_be_and_says_why() {
+    for (pointer, value, expected) in [
+        ("/chunks/index/length", json!(0), "chunks.index.length = 0"),
+        (
+            "/chunks/index/length",
+            json!((1 << 20) + 1),
+            "between 1 and 1048576 bytes are allowed",
+        ),
+        ("/chunks/data/length", json!(0), "chunks.data.length = 0"),
+        (
+            "/chunks/data/length",
+            json!(1_u64 << 50),
+            "chunks.data.length",
+        ),
+        ("/chunks/data", json!(null), "missing field `data`"),
+    ] {
+        let error = Release::parse(&changed(RELEASE, pointer, value)).unwrap_err();
+        let text = chain(&error);
+        assert!(
+            text.contains(expected),
+            "{pointer}: {text:?} lacks {expected:?}"
+        );
+    }
 }
 
 #[test]
@@ -279,7 +307,7 @@ fn refuses_more_segments_than_a_device_can_hold_digests_for() {
 #[test]
 fn requires_every_field_but_the_optional_ones() {
     for (example, optional) in [
-        (RELEASE, &["deltas", "notes"][..]),
+        (RELEASE, &["chunks", "deltas", "notes"][..]),
         (CHANNEL, &["expires"][..]),
     ] {
         let document: Value = serde_json::from_str(example).unwrap();

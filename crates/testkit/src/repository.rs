@@ -131,6 +131,8 @@ impl Repository {
                 "stable",
                 "--segment-size",
                 "65536",
+                // Images here have no chunk in common.
+                "--no-chunks",
             ])
         };
         let back_to = |version: &str| {

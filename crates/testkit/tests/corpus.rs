@@ -16,6 +16,21 @@ type Target = (&'static str, &'static str, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
     (
+        "crates/chunks",
+        "chunk_index",
+        switchback_chunks::fuzz::chunk_index,
+    ),
+    (
+        "crates/chunks",
+        "chunk_parts",
+        switchback_chunks::fuzz::chunk_parts,
+    ),
+    (
+        "crates/chunks",
+        "chunk_round_trip",
+        switchback_chunks::fuzz::chunk_round_trip,
+    ),
+    (
         "crates/delta",
         "delta_raw",
         switchback_delta::fuzz::delta_raw,
@@ -29,6 +44,16 @@ const TARGETS: &[Target] = &[
         "crates/delta",
         "delta_round_trip",
         switchback_delta::fuzz::delta_round_trip,
+    ),
+    (
+        "crates/delta",
+        "delta_blocks",
+        switchback_delta::fuzz::delta_blocks,
+    ),
+    (
+        "crates/delta",
+        "image_layout",
+        switchback_delta::fuzz::image_layout,
     ),
     (
         "crates/boot-env",

@@ -270,6 +270,13 @@ impl Manager {
         self.shared.view.borrow().progress.clone()
     }
 
+    /// How the image comes that is installed, or was installed last since the daemon started; keys
+    /// `version`, `way` (`flip`, `delta`, `chunks`, `full`), `reason`, `received` (bytes).
+    #[zbus(property)]
+    fn transfer(&self) -> api::Transfer {
+        self.shared.view.borrow().transfer.clone()
+    }
+
     /// Both slots; the same dictionaries as the slot objects' properties.
     #[zbus(property)]
     fn slots(&self) -> Vec<api::Slot> {
@@ -347,6 +354,9 @@ pub(super) async fn tell(
     }
     if before.progress != now.progress {
         interface.progress_changed(emitter).await?;
+    }
+    if before.transfer != now.transfer {
+        interface.transfer_changed(emitter).await?;
     }
     if before.slots != now.slots {
         interface.slots_changed(emitter).await?;

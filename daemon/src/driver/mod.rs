@@ -6,6 +6,7 @@ mod contact;
 mod effects;
 mod jobs;
 mod poll;
+mod transfer;
 mod view;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use switchback_boot_env::contract::BootView;
+use switchback_dbus_api as api;
 use switchback_manifest::TrustedRelease;
 use switchback_types::{Digest, Timestamp};
 use switchback_update_core::{
@@ -181,6 +183,8 @@ pub struct Driver {
     begun: Option<Digest>,
     now: Timestamp,
     progress: Option<InstallProgress>,
+    /// How the image comes that was installed last, or is.
+    transfer: api::Transfer,
     last_error: String,
     jobs: jobs::Jobs,
     checks: check::Checks,
@@ -232,6 +236,7 @@ impl Driver {
             begun,
             now: parts.host.now(),
             progress: None,
+            transfer: api::Transfer::default(),
             last_error,
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
@@ -361,13 +366,21 @@ impl Driver {
                 now,
                 runs_already,
             } => self.polled(asked, now, runs_already),
+            Report::Chosen(choice) => {
+                let attempt = self.state.phase.attempt();
+                let version = attempt.map(|attempt| &attempt.image.version);
+                self.transfer = transfer::begun(version, choice);
+                Ok(())
+            }
             Report::Progress(progress) => {
+                self.transfer.received = progress.received;
                 self.progress = Some(progress);
                 Ok(())
             }
             Report::SlotDone(Ok(installed)) => {
                 self.working = false;
                 self.progress = None;
+                self.transfer.received = installed.fetched.bytes;
                 self.checks.fetched(installed.fetched);
                 self.verified = Some(installed.slot);
                 self.event(Event::SlotVerified)

@@ -18,6 +18,8 @@ pub struct View {
     pub running: String,
     /// Progress of the work.
     pub progress: api::Progress,
+    /// How the image comes, or came.
+    pub transfer: api::Transfer,
     /// Both slots.
     pub slots: Vec<api::Slot>,
     /// The five answers.
@@ -59,6 +61,7 @@ impl View {
                     version: under_way.unwrap_or_default(),
                 })
                 .unwrap_or_default(),
+            transfer: driver.transfer.clone(),
             slots: SlotName::ALL
                 .iter()
                 .map(|slot| slot_view(driver, *slot))

@@ -10,7 +10,7 @@ use switchback_update_core::InstallFailure;
 use super::{Fetched, InstallProgress, Installer, Left, Stage};
 use crate::fetch::FetchError;
 use crate::report::chain;
-use crate::slot::{RunningSlot, SlotError, VerifiedSlot, hash_slot};
+use crate::slot::{SlotError, SlotReader, VerifiedSlot, hash_slot};
 
 /// Bytes read from the network at once.
 const READ: usize = 32 * 1024;
@@ -20,7 +20,7 @@ const MOST_SIZES: usize = 3;
 /// A delta and the image that it leads from.
 pub(super) struct Base {
     pub(super) delta: Delta,
-    slot: RunningSlot,
+    slot: SlotReader,
 }
 
 impl OldImage for Base {
@@ -53,7 +53,7 @@ impl Installer<'_> {
             0 => self.fits_factory_slot(document),
             _ => document.delta_from(&running.sha256),
         }?;
-        match RunningSlot::open(self.layout) {
+        match SlotReader::open(self.layout, self.layout.booted) {
             Ok(slot) => Some(Base {
                 delta: delta.clone(),
                 slot,

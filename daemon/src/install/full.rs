@@ -2,37 +2,39 @@
 
 use std::io::Read;
 
-use switchback_manifest::{FrameTable, Release, SegmentList};
+use switchback_manifest::Release;
+use switchback_types::Digest;
 use switchback_update_core::InstallFailure;
 use zstd_safe::DCtx;
 
-use super::{Fetched, InstallProgress, Installer, Stage, slot_failure};
+use super::{Fetched, InstallProgress, Installer, Looked, Stage, slot_failure};
 use crate::cancel::Cancel;
 use crate::fetch::FetchError;
 use crate::report::chain;
 use crate::slot::SlotWriter;
 
 impl Installer<'_> {
-    /// Every segment that the slot does not hold.
+    /// Every segment before number `until` that the slot does not hold.
     pub(super) fn write_frames(
         &mut self,
         release: &Release,
-        segments: &SegmentList,
-        frames: &FrameTable,
+        looked: &Looked,
+        until: u64,
         writer: &mut SlotWriter,
         fetched: &mut Fetched,
     ) -> Result<(), InstallFailure> {
+        let wanted = Wanted { looked, until };
         let path = release.full.blob.path();
         let mut decoder = Decoder::new()?;
         let mut breaks = 0;
         loop {
             writer
-                .skip_present(|index| segments.get(index).copied(), self.cancel)
+                .skip_present(|index| wanted.digest(index).copied(), self.cancel)
                 .map_err(slot_failure)?;
-            let Some((first, _)) = writer.next() else {
+            let Some((first, _)) = writer.next().filter(|(index, _)| *index < until) else {
                 return Ok(());
             };
-            let Some((offset, _)) = frames.range(first) else {
+            let Some((offset, _)) = looked.frames.range(first) else {
                 let detail = format!("{path}: has no frame for segment {first}");
                 return Err(InstallFailure::Content { detail });
             };
@@ -41,8 +43,7 @@ impl Installer<'_> {
                 Ok(mut stream) => {
                     let before = fetched.segments;
                     let mut pass = Pass {
-                        segments,
-                        frames,
+                        wanted: &wanted,
                         decoder: &mut decoder,
                         stream: &mut *stream,
                         at: offset,
@@ -67,6 +68,19 @@ impl Installer<'_> {
     }
 }
 
+/// Which segments are wanted, and their frames.
+struct Wanted<'a> {
+    looked: &'a Looked,
+    until: u64,
+}
+
+impl Wanted<'_> {
+    fn digest(&self, index: u64) -> Option<&Digest> {
+        let digest = self.looked.segments.get(index);
+        digest.filter(|_| index < self.until)
+    }
+}
+
 enum Ended {
     /// The connection broke: try again from here.
     Broke(FetchError),
@@ -76,8 +90,7 @@ enum Ended {
 
 /// One connection's worth of frames.
 struct Pass<'a> {
-    segments: &'a SegmentList,
-    frames: &'a FrameTable,
+    wanted: &'a Wanted<'a>,
     decoder: &'a mut Decoder,
     stream: &'a mut dyn Read,
     /// Where in the pack the stream stands.
@@ -97,13 +110,13 @@ impl Pass<'_> {
         cancel: &Cancel,
         progress: &mut dyn FnMut(InstallProgress),
     ) -> Result<(), Ended> {
-        while let Some((index, _)) = writer.next() {
+        let until = self.wanted.until;
+        while let Some((index, _)) = writer.next().filter(|(index, _)| *index < until) {
             cancel
                 .check()
                 .map_err(|error| Ended::Failed(slot_failure(error)))?;
-            let (Some((offset, frame)), Some(wanted)) =
-                (self.frames.range(index), self.segments.get(index))
-            else {
+            let range = self.wanted.looked.frames.range(index);
+            let Some(((offset, frame), wanted)) = range.zip(self.wanted.digest(index)) else {
                 let detail = format!("{}: has no frame for segment {index}", self.url);
                 return Err(Ended::Failed(InstallFailure::Content { detail }));
             };
@@ -137,7 +150,7 @@ impl Pass<'_> {
                 received: self.fetched.bytes,
             });
             writer
-                .skip_present(|index| self.segments.get(index).copied(), cancel)
+                .skip_present(|index| self.wanted.digest(index).copied(), cancel)
                 .map_err(|error| Ended::Failed(slot_failure(error)))?;
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! One streaming pass: network → decode → inactive slot. Nothing is staged anywhere else.
 //!
-//! There are two ways to an image, and the one that costs fewer bytes is tried first:
+//! There are three ways to an image, and the one that costs fewest bytes is tried first:
 //!
 //! - [`delta`]: from exactly the image that runs. What it makes counts when the whole slot reads back
 //!   as the signed image, so that not even the list of segments has to be fetched.
+//! - [`chunks`]: what neither slot holds, whatever image runs.
 //! - [`full`]: every segment that the slot does not hold already, each compared with the signed list
 //!   before it is written.
 //!
@@ -11,6 +12,7 @@
 //! bit) the next one goes on in the same slot, and what is right there stays. When only the network is
 //! bad the same way waits and goes on where it was. A restart finds in the slot itself how far it came.
 
+mod chunks;
 mod delta;
 mod full;
 
@@ -18,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use switchback_manifest::{
-    BlobRef, FrameTable, ManifestError, Release, SegmentList, TrustedRelease,
+    BlobRef, Chunks, FrameTable, ManifestError, Release, SegmentList, TrustedRelease,
 };
 use switchback_types::ByteCount;
 use switchback_update_core::{ImageIdentity, InstallFailure};
@@ -56,6 +58,8 @@ pub enum Way {
     Flip,
     /// By a delta from the image that runs.
     Delta,
+    /// By chunks that neither slot holds.
+    Chunks,
     /// By its own frames.
     Full,
 }
@@ -65,9 +69,32 @@ impl fmt::Display for Way {
         f.pad(match self {
             Self::Flip => "nothing to fetch",
             Self::Delta => "a delta from the image that runs",
+            Self::Chunks => "chunks that neither slot holds",
             Self::Full => "the image's own frames",
         })
     }
+}
+
+impl Way {
+    /// The word on D-Bus.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Delta => "delta",
+            Self::Chunks => "chunks",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A way that is taken, and why it and not another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The way.
+    pub way: Way,
+    /// In words.
+    pub reason: String,
 }
 
 /// What had to be fetched for an image.
@@ -131,6 +158,8 @@ pub struct Installer<'a> {
     pub source: &'a dyn Source,
     /// Asked between two segments.
     pub cancel: &'a Cancel,
+    /// Told which way is taken, and again when another one is.
+    pub chosen: &'a mut dyn FnMut(Choice),
     /// Told after each segment.
     pub progress: &'a mut dyn FnMut(InstallProgress),
     /// Waits between two tries; a test does not.
@@ -188,44 +217,50 @@ impl Installer<'_> {
             false => None,
         };
         let first = looked.as_ref().map_or(0, |looked| looked.first);
-        let base = self.base(document);
-        if let Some(base) = base.filter(|base| worth_it(document, base, looked.as_ref())) {
-            tracing::info!(
-                "version {}: {}, {}; everything would be {}",
-                document.version,
-                Way::Delta,
-                ByteCount(base.delta.blob.length),
-                ByteCount(document.full.blob.length),
-            );
-            fetched.way = Way::Delta;
-            match self.by_delta(document, base, first, &mut fetched) {
-                Ok(slot) => return Ok(Installed { slot, fetched }),
-                Err(Left::Failed(failure)) => return Err(failure),
-                Err(Left::Unfit(why)) => {
-                    tracing::warn!("version {}: {why}; taking {}", document.version, Way::Full);
+        let mut why = "no delta leads from what runs".to_owned();
+        if let Some(base) = self.base(document) {
+            if worth_it(document, &base, looked.as_ref()) {
+                let cost = base.delta.blob.length;
+                let reason = format!("it has {}, {}", ByteCount(cost), everything(document));
+                self.choose(document, Way::Delta, reason, &mut fetched);
+                match self.by_delta(document, base, first, &mut fetched) {
+                    Ok(slot) => return Ok(Installed { slot, fetched }),
+                    Err(Left::Failed(failure)) => return Err(failure),
+                    Err(Left::Unfit(unfit)) => why = format!("the delta does not fit: {unfit}"),
                 }
+            } else {
+                why = "less is missing than the delta has".to_owned();
             }
         }
-        fetched.way = Way::Full;
         let looked = match looked {
             Some(looked) => looked,
             None => self.lists(document, &mut fetched)?,
         };
+        let worth_it = |chunks: &&Chunks| chunks.index.length < looked.rest(document);
+        if let Some(chunks) = document.chunks.as_ref().filter(worth_it) {
+            self.choose(document, Way::Chunks, why.clone(), &mut fetched);
+            match self.by_chunks(document, chunks, &looked, &mut fetched) {
+                Ok(slot) => return Ok(Installed { slot, fetched }),
+                Err(Left::Failed(failure)) => return Err(failure),
+                Err(Left::Unfit(unfit)) => why = format!("{why}; chunks do not fit: {unfit}"),
+            }
+        }
+        self.choose(document, Way::Full, why, &mut fetched);
         let mut writer = self.writer(document)?;
-        // What was found right stays so: a delta that did not fit began after it.
+        // What was found right stays so: what did not fit began after it.
         writer.skip_to(first);
-        self.write_frames(
-            document,
-            &looked.segments,
-            &looked.frames,
-            &mut writer,
-            &mut fetched,
-        )?;
+        self.write_frames(document, &looked, u64::MAX, &mut writer, &mut fetched)?;
         let synced = writer.sync().map_err(slot_failure)?;
         let slot = self
             .verify(document, synced, fetched.bytes)
             .map_err(slot_failure)?;
         Ok(Installed { slot, fetched })
+    }
+
+    fn choose(&mut self, document: &Release, way: Way, reason: String, fetched: &mut Fetched) {
+        tracing::info!("version {}: {way}: {reason}", document.version);
+        fetched.way = way;
+        (self.chosen)(Choice { way, reason });
     }
 
     fn writer(&self, document: &Release) -> Result<SlotWriter, InstallFailure> {
@@ -349,6 +384,20 @@ impl Installer<'_> {
     }
 }
 
+fn everything(document: &Release) -> String {
+    format!("all frames have {}", ByteCount(document.full.blob.length))
+}
+
+impl Looked {
+    /// Bytes of the frames that the slot lacks, if it holds none after the first one missing.
+    fn rest(&self, document: &Release) -> u64 {
+        let first = self.frames.range(self.first);
+        first.map_or(0, |(offset, _)| {
+            document.full.blob.length.saturating_sub(offset)
+        })
+    }
+}
+
 fn slot_failure(error: SlotError) -> InstallFailure {
     match error {
         SlotError::Cancelled => InstallFailure::Cancelled,
@@ -363,10 +412,7 @@ fn worth_it(document: &Release, base: &delta::Base, looked: Option<&Looked>) -> 
     let count = document.image.segment_count();
     let (first, full) = match looked {
         None => (0, document.full.blob.length),
-        Some(looked) => match looked.frames.range(looked.first) {
-            Some((offset, _)) => (looked.first, document.full.blob.length - offset),
-            None => return false,
-        },
+        Some(looked) => (looked.first, looked.rest(document)),
     };
     let whole = u128::from(base.delta.blob.length);
     let rest = u128::from(count.saturating_sub(first)) * whole / u128::from(count.max(1));

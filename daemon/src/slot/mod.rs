@@ -16,7 +16,7 @@ mod write;
 pub use self::device::{KernelDevices, SlotError};
 pub use self::locate::{Layout, LocateError, Located, Roots};
 pub use self::ports::{Access, BlockDevice, Devices};
-pub use self::read::RunningSlot;
+pub use self::read::SlotReader;
 pub use self::verify::{VerifiedSlot, hash_slot, verify_slot};
 pub use self::write::{SlotWriter, SyncedSlot};
 

@@ -1,4 +1,6 @@
-//! Reading here and there in the slot that runs.
+//! Reading here and there in a slot.
+
+use switchback_types::SlotName;
 
 use super::Layout;
 use super::aligned::AlignedBuffer;
@@ -9,10 +11,10 @@ const BLOCK: usize = 128 * 1024;
 /// Blocks kept.
 const KEPT: usize = 8;
 
-/// The slot that runs, open for reading. It is read from the device: a buffered read of a mounted
-/// file system differs from the image in a few bytes.
+/// A slot, open for reading. It is read from the device: a buffered read of a mounted file system differs
+/// from the image in a few bytes. Bytes that somebody writes meanwhile may be read as they were.
 #[derive(Debug)]
-pub struct RunningSlot {
+pub struct SlotReader {
     device: Device,
     /// The block used last comes last.
     blocks: Vec<Block>,
@@ -25,17 +27,23 @@ struct Block {
     buffer: AlignedBuffer,
 }
 
-impl RunningSlot {
+impl SlotReader {
     /// Opens it.
     ///
     /// # Errors
     /// The device cannot be opened.
-    pub fn open(layout: &Layout) -> Result<Self, SlotError> {
-        let path = &layout.slot(layout.booted).path;
+    pub fn open(layout: &Layout, slot: SlotName) -> Result<Self, SlotError> {
+        let path = &layout.slot(slot).path;
         Ok(Self {
             device: Device::open_for_reading(&*layout.devices, path)?,
             blocks: Vec::with_capacity(KEPT),
         })
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.device.size()
     }
 
     /// Fills `buffer` from `offset` on; gives the bytes read, fewer at the end of the device.
@@ -95,7 +103,7 @@ mod tests {
     fn gives_the_bytes_of_any_place_in_any_order() {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
         let (_files, layout) = crate::slot::testing::layout(&bytes, &[], bytes.len());
-        let mut slot = RunningSlot::open(&layout).unwrap();
+        let mut slot = SlotReader::open(&layout, SlotName::A).unwrap();
         let mut at = 1_usize;
         for length in [1, 4096, 65_536, 200_000, 7, 131_072] {
             for _ in 0..40 {

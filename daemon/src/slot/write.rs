@@ -102,12 +102,15 @@ impl SlotWriter {
     ) -> Result<u64, SlotError> {
         while let Some((index, length)) = self.next() {
             cancel.check()?;
+            let Some(wanted) = digest_of(index) else {
+                break;
+            };
             let offset = self.offset(index);
             let Ok(read) = self.device.read_at(self.buffer.bytes_mut(), offset) else {
                 break;
             };
             let found = self.buffer.bytes().get(..length.min(read)).map(sha256);
-            if found.is_none() || found != digest_of(index) {
+            if found != Some(wanted) {
                 break;
             }
             self.next += 1;
@@ -149,6 +152,12 @@ impl SlotWriter {
             .bytes_mut()
             .get_mut(..length)
             .unwrap_or_default()
+    }
+
+    /// The first `length` bytes of the segment that was written last.
+    #[must_use]
+    pub fn last_written(&self, length: usize) -> &[u8] {
+        self.buffer.bytes().get(..length).unwrap_or_default()
     }
 
     /// Whether the buffer holds the bytes with this digest.

@@ -60,8 +60,8 @@ fn damage_is_found_kept_from_the_bootloader_and_repaired_where_it_is() {
     assert_eq!(*device.slots.b.0.lock().unwrap(), device.old);
     assert_eq!(
         device.streams.lock().unwrap().len(),
-        2,
-        "one for each place"
+        3,
+        "the lists of their chunks, and one for each place"
     );
     assert_eq!(device.driver.state().phase.kind(), PhaseKind::Idle);
     assert_eq!(device.driver.state().primary, Some(SlotName::A));

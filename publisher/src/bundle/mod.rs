@@ -4,6 +4,7 @@
 //! the order in which a device reads them, so that it can be streamed and nothing is stored:
 //!
 //! ```text
+//! bundle/content                                   the paths of all content, one on each line
 //! metadata/1.root.json … metadata/N.root.json      every root, oldest first
 //! metadata/timestamp.json
 //! metadata/N.snapshot.json  N.targets.json  N.releases.json  N.channels.json
@@ -39,6 +40,9 @@ use crate::unpack;
 pub const MAX_HEAD_BYTES: u64 = 8 * 1024 * 1024;
 
 const COPY: usize = 256 * 1024;
+
+/// The first file of a bundle: the paths of its blobs, one on each line.
+const CONTENTS: &str = "bundle/content";
 
 /// What `bundle` is asked for.
 #[derive(Debug, Clone)]
@@ -107,12 +111,13 @@ pub fn bundle(
         channels: Vec::new(),
         warnings: Vec::new(),
     };
-    let head = head(repository, &release, &mut bundled)?;
+    let mut head = head(repository, &release, &mut bundled)?;
     let mut content = vec![release.image.segments];
     content.extend(deltas.iter().map(|delta| delta.blob));
     if full {
         content.extend([release.full.frames, release.full.blob]);
     }
+    head.insert(0, contents(&content));
     check_lengths(&head, &content, request)?;
     if bundled.expires <= now {
         bundled.warnings.push(format!(
@@ -131,6 +136,15 @@ pub fn bundle(
     let whole = write(repo, &head, &content, &request.output)?;
     (bundled.length, bundled.sha256) = (whole.length, whole.sha256);
     Ok(bundled)
+}
+
+/// Which blobs are in the bundle: who reads it as it comes asks for no other.
+fn contents(content: &[BlobRef]) -> Entry {
+    let paths = content.iter().map(|blob| blob.path() + "\n");
+    Entry {
+        name: CONTENTS.into(),
+        bytes: paths.collect::<String>().into_bytes(),
+    }
 }
 
 /// The deltas of a release from these versions, in the order of the document.

@@ -107,6 +107,8 @@ pub enum Fate {
 pub enum Progress<'a> {
     /// So many bytes of the image are compressed.
     Packed(u64),
+    /// So many bytes of the image are cut into chunks.
+    Chunked(u64),
     /// A delta is cut.
     Delta {
         /// The release that it leads from.

@@ -120,6 +120,7 @@ fn entries_come_in_the_order_in_which_a_device_reads_them() {
         file.unwrap().to_str().unwrap().to_owned()
     };
     let wanted = [
+        "bundle/content".to_owned(),
         "metadata/1.root.json".to_owned(),
         "metadata/2.root.json".to_owned(),
         "metadata/timestamp.json".to_owned(),

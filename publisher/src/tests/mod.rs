@@ -2,6 +2,7 @@
 //! power goes.
 
 mod bundles;
+mod chunks;
 mod collecting;
 mod crash;
 mod deltas;

@@ -101,6 +101,7 @@ impl World {
             packing: Packing {
                 segment_size: SEGMENT,
                 level: 3,
+                chunk_level: None,
             },
             deltas: DeltaRequest {
                 last: 5,

@@ -1,48 +1,57 @@
 //! Other programs, with the time and the memory that they took.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 
 /// Errors carry at most so much of what a program wrote.
 const TAIL: usize = 2048;
-/// GNU time: elapsed seconds, and the largest resident set of the program or a child, in KiB.
-const FORMAT: &str = "%e %M";
+/// GNU time: elapsed seconds, and the largest resident set of the program or a child, in KiB; seconds of the
+/// processors for the program and for the kernel on its behalf.
+const FORMAT: &str = "%e %M %U %S";
 /// What it says is cut to hundredths of a second.
 const CLOCK: f64 = 0.01;
 
 /// What a run took.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// Elapsed seconds.
     pub(crate) seconds: f64,
     /// Most resident memory of one process, in bytes.
     pub(crate) peak: u64,
+    /// Seconds of all processors: where others use them too, this says more than the clock. It leaves out
+    /// waiting for the disk.
+    pub(crate) cpu: f64,
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// It succeeded.
-    Done {
-        /// What it took.
-        usage: Usage,
-        /// What it printed.
-        stdout: String,
-    },
-    /// It was stopped.
-    OutOfTime,
+/// A program was stopped because it ran too long.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OutOfTime {
+    /// So long it was let run.
+    pub(crate) limit: Duration,
+    /// What it was to do.
+    pub(crate) doing: &'static str,
 }
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not end in {:?}", self.doing, self.limit)
+    }
+}
+
+impl std::error::Error for OutOfTime {}
 
 /// A program with its arguments, not yet run.
 #[derive(Debug)]
 pub(crate) struct Task {
     words: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
-    limit: Option<Duration>,
+    limit: Option<OutOfTime>,
 }
 
 impl Task {
@@ -80,9 +89,9 @@ impl Task {
         self
     }
 
-    /// Stops it after this time.
-    pub(crate) fn within(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+    /// Stops it after this time; `doing` names it for people.
+    pub(crate) fn within(mut self, limit: Duration, doing: &'static str) -> Self {
+        self.limit = Some(OutOfTime { limit, doing });
         self
     }
 
@@ -96,13 +105,16 @@ impl Task {
         words.join(" ")
     }
 
-    /// Runs it to the end.
-    pub(crate) fn run(&self) -> anyhow::Result<Ended> {
+    /// Runs it to the end: what it took and what it printed.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] when it was stopped; else it failed.
+    pub(crate) fn done(&self) -> anyhow::Result<(Usage, String)> {
         let report = tempfile::NamedTempFile::new().context("a file for what `time` says")?;
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("/usr/bin/time");
         command.args(["-f", FORMAT, "-o"]).arg(report.path());
-        if let Some(limit) = self.limit {
+        if let Some(OutOfTime { limit, .. }) = self.limit {
             let seconds = format!("{}s", limit.as_secs_f64());
             command.args(["timeout", "--signal=KILL", &seconds]);
         }
@@ -120,12 +132,12 @@ impl Task {
             usage_in(&text).with_context(|| format!("`{}`: `time` said: {text}", self.line()))?;
         if output.status.success() {
             let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-            return Ok(Ended::Done { usage, stdout });
+            return Ok((usage, stdout));
         }
-        if let Some(limit) = self.limit
-            && usage.seconds + CLOCK >= limit.as_secs_f64()
+        if let Some(late) = &self.limit
+            && usage.seconds + CLOCK >= late.limit.as_secs_f64()
         {
-            return Ok(Ended::OutOfTime);
+            return Err(late.clone().into());
         }
         let from = output.stderr.len().saturating_sub(TAIL);
         let tail = output.stderr.get(from..).unwrap_or_default();
@@ -136,14 +148,6 @@ impl Task {
             String::from_utf8_lossy(tail).trim_end()
         );
     }
-
-    /// Runs it; not to end in time is a failure.
-    pub(crate) fn done(&self) -> anyhow::Result<(Usage, String)> {
-        match self.run()? {
-            Ended::Done { usage, stdout } => Ok((usage, stdout)),
-            Ended::OutOfTime => bail!("`{}` did not end in time", self.line()),
-        }
-    }
 }
 
 /// The last line of what GNU time wrote; a line about the exit may stand before it.
@@ -151,27 +155,32 @@ fn usage_in(text: &str) -> Option<Usage> {
     let mut words = text.lines().last()?.split_whitespace();
     let seconds = words.next()?.parse().ok()?;
     let kilobytes: u64 = words.next()?.parse().ok()?;
+    let user: f64 = words.next()?.parse().ok()?;
+    let kernel: f64 = words.next()?.parse().ok()?;
     Some(Usage {
         seconds,
         peak: kilobytes.checked_mul(1024)?,
+        cpu: user + kernel,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Ended, Task, Usage, usage_in};
+    use super::{Duration, OutOfTime, Task, Usage, usage_in};
 
     #[test]
     fn reads_the_last_line_of_time() {
         let usage = Usage {
             seconds: 1.25,
             peak: 2048,
+            cpu: 1.0,
         };
-        assert_eq!(usage_in("1.25 2\n"), Some(usage));
+        assert_eq!(usage_in("1.25 2 0.75 0.25\n"), Some(usage));
         assert_eq!(
-            usage_in("Command exited with non-zero status 3\n1.25 2\n"),
+            usage_in("Command exited with non-zero status 3\n1.25 2 0.75 0.25\n"),
             Some(usage)
         );
+        assert_eq!(usage_in("1.25 2 0.75\n"), None);
         assert_eq!(usage_in("nonsense\n"), None);
         assert_eq!(usage_in(""), None);
     }
@@ -180,7 +189,7 @@ mod tests {
     fn failure_names_the_command_and_shows_its_words() {
         let failure = Task::new("sh")
             .args(["-c", "echo no good >&2; exit 3"])
-            .run();
+            .done();
         let text = failure.unwrap_err().to_string();
         assert!(text.contains("sh -c"), "{text}");
         assert!(text.contains("no good"), "{text}");
@@ -189,7 +198,12 @@ mod tests {
     #[test]
     fn stops_what_runs_too_long() {
         let limit = Duration::from_millis(200);
-        let ended = Task::new("sleep").arg("60").within(limit).run();
-        assert!(matches!(ended, Ok(Ended::OutOfTime)), "{ended:?}");
+        let ended = Task::new("sleep").arg("60").within(limit, "sleep").done();
+        let late = ended.unwrap_err().downcast::<OutOfTime>().unwrap();
+        let expected = OutOfTime {
+            limit,
+            doing: "sleep",
+        };
+        assert_eq!(late, expected);
     }
 }

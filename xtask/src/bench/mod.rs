@@ -3,7 +3,7 @@
 //! - [`pairs`]: images of Debian's packages, built here and kept;
 //! - [`ours`]: the real publisher and the device's installer, [`cgroup`] limits its memory;
 //! - [`peers`]: the others, [`adaptive`] counts the one that cannot run here;
-//! - [`goals`]: what the issue wants; [`table`]: what is printed and written;
+//! - [`goals`]: what the issue wants; [`table`]: what is printed; [`record`]: what is written and read again;
 //! - [`measure`], [`files`]: programs with what they took, and what they left.
 
 mod adaptive;
@@ -14,6 +14,7 @@ mod measure;
 mod ours;
 mod pairs;
 mod peers;
+mod record;
 mod table;
 
 use std::fs::File;
@@ -24,12 +25,15 @@ use anyhow::{Context as _, bail};
 use qemu_tests::tools::{Tool, ensure};
 
 use goals::Row;
-use ours::Programs;
+use ours::{Ours, Programs};
 use pairs::{Extent, Format, Pair, Trees, Workshop};
 use peers::{Case, Outcome, Peer};
+use record::{Entry, Report};
 
 /// A peer's program is stopped after so many minutes, unless told.
 const MINUTES: u64 = 45;
+/// The same with `--quick`.
+const QUICK_MINUTES: u64 = 2;
 
 /// What builds images and measures.
 const TOOLS: &[Tool] = &[
@@ -64,8 +68,13 @@ const TOOLS: &[Tool] = &[
 struct Options {
     pairs: Vec<Pair>,
     formats: Vec<Format>,
+    peers: Vec<Peer>,
     extent: Extent,
     limit: Duration,
+    /// What is in the report is measured once more.
+    again: bool,
+    /// Nothing is measured.
+    images_only: bool,
 }
 
 /// From the command line.
@@ -78,13 +87,17 @@ fn options(words: &[&str]) -> anyhow::Result<Options> {
     let mut options = Options {
         pairs: Pair::ALL.to_vec(),
         formats: Format::ALL.to_vec(),
+        peers: Peer::ALL.to_vec(),
         extent: Extent::Whole,
         limit: Duration::from_secs(MINUTES * 60),
+        again: false,
+        images_only: false,
     };
     if quick {
         options.pairs = vec![Pair::Binary, Pair::Config];
         options.formats = vec![Format::Ext4];
         options.extent = Extent::Small;
+        options.limit = Duration::from_secs(QUICK_MINUTES * 60);
     }
     let mut words = words.iter().filter(|word| **word != "--quick");
     while let Some(word) = words.next() {
@@ -94,7 +107,15 @@ fn options(words: &[&str]) -> anyhow::Result<Options> {
                 .with_context(|| format!("{word} needs a value"))
         };
         match *word {
+            "--images" => options.images_only = true,
             "--pairs" => options.pairs = list(value()?, Pair::named)?,
+            "--again" => options.again = true,
+            "--peers" => {
+                options.peers = match *value()? {
+                    "none" => Vec::new(),
+                    words => list(words, Peer::named)?,
+                }
+            }
             "--formats" => options.formats = list(value()?, Format::named)?,
             "--minutes" => {
                 let minutes: u64 = value()?.parse().context("--minutes takes a number")?;
@@ -132,46 +153,47 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .context("the workspace around xtask")?;
     let place = workspace.join("target/bench");
     std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
+    if options.images_only {
+        return make_images(options, &Workshop::open(&place, options.extent)?);
+    }
     let _lock = lock(&place)?;
-    let bench = Bench {
+    let quick = options.extent == Extent::Small;
+    let name = if quick {
+        "bench-delta-quick.json"
+    } else {
+        "bench-delta.json"
+    };
+    let path = workspace.join("target/reports").join(name);
+    let mut bench = Bench {
         programs: Programs::build()?,
         workshop: Workshop::open(&place, options.extent)?,
         work: place.join("work"),
-        limit: options.limit,
+        report: Report::open(&path, quick)?,
+        options,
         begun,
     };
-
-    let report = workspace.join("target/reports/bench-delta.json");
-    let quick = options.extent == Extent::Small;
-    let (mut rows, mut not_made) = (Vec::new(), Vec::new());
-    for pair in &options.pairs {
-        bench.say(&format!("pair {}: {}", pair.letter(), pair.what()));
-        let trees = match bench.workshop.trees(*pair) {
-            Ok(trees) => trees,
-            Err(error) => {
-                bench.say(&format!("pair {} cannot be made: {error:#}", pair.letter()));
-                not_made.push(pair.letter());
-                continue;
-            }
-        };
-        // It sends files: the format of the image is nothing to it.
-        let mut files_only = None;
-        for format in &options.formats {
-            let row = bench.row(*pair, *format, &trees, &mut files_only)?;
-            print!("{}", table::image(&row));
-            rows.push(row);
-            // Each time, so that an interrupted run leaves what it found.
-            write(&report, &table::report(&rows, quick))?;
-        }
-    }
+    let not_made = bench.all()?;
     let _ = std::fs::remove_dir_all(&bench.work);
-    print!("{}", table::summary(&rows));
+    print!("{}", table::summary(bench.report.rows()));
     if quick {
         println!("small trees: the goals are about larger ones");
     }
-    println!("report: {}; {:.0?}", report.display(), begun.elapsed());
+    println!("report: {}; {:.0?}", path.display(), begun.elapsed());
     if !not_made.is_empty() {
         bail!("these pairs could not be made: {}", not_made.join(", "));
+    }
+    Ok(())
+}
+
+/// All trees and images, for somebody who wants to look at them or to measure later.
+fn make_images(options: &Options, workshop: &Workshop) -> anyhow::Result<()> {
+    for pair in &options.pairs {
+        println!("pair {}: {}", pair.letter(), pair.what());
+        let trees = workshop.trees(*pair)?;
+        for format in &options.formats {
+            let (old, new) = workshop.images(&trees, *format)?;
+            println!("  {}\n  {}", old.display(), new.display());
+        }
     }
     Ok(())
 }
@@ -186,78 +208,174 @@ fn lock(place: &Path) -> anyhow::Result<File> {
 }
 
 /// What all measurements share.
-struct Bench {
+struct Bench<'a> {
     programs: Programs,
     workshop: Workshop,
     work: PathBuf,
-    limit: Duration,
+    report: Report,
+    options: &'a Options,
     begun: Instant,
 }
 
-impl Bench {
+impl Bench<'_> {
     fn say(&self, what: &str) {
         println!("[{:>6.0} s] {what}", self.begun.elapsed().as_secs_f64());
     }
 
-    fn row(
-        &self,
-        pair: Pair,
-        format: Format,
-        trees: &Trees,
-        files_only: &mut Option<Outcome>,
-    ) -> anyhow::Result<Row> {
-        let name = format!("{}.{}", pair.letter(), format.name());
+    /// Everything that was asked for; pairs that cannot be made are given back.
+    fn all(&mut self) -> anyhow::Result<Vec<&'static str>> {
+        let mut not_made = Vec::new();
+        for pair in &self.options.pairs {
+            self.say(&format!("pair {}: {}", pair.letter(), pair.what()));
+            let trees = match self.workshop.trees(*pair) {
+                Ok(trees) => trees,
+                Err(error) => {
+                    self.say(&format!("pair {} cannot be made: {error:#}", pair.letter()));
+                    not_made.push(pair.letter());
+                    continue;
+                }
+            };
+            for format in &self.options.formats {
+                let row = self.row(*pair, *format, &trees)?;
+                print!("{}", table::image(&row));
+            }
+        }
+        Ok(not_made)
+    }
+
+    /// One pair in one format. The report is written after each outcome, so an interrupted run leaves what
+    /// it found.
+    fn row(&mut self, pair: Pair, format: Format, trees: &Trees) -> anyhow::Result<Row> {
         let (old, new) = self.workshop.images(trees, format)?;
-        self.say(&format!("{name}: Switchback"));
-        let ours = self.programs.measure(&old, &new, &self.work)?;
+        let (images, files) = (
+            record::kept_digest(&[&old, &new])?,
+            record::kept_digest(&[&trees.old, &trees.new])?,
+        );
+        let mut row = Row {
+            pair,
+            format,
+            extent: self.workshop.extent(),
+            length: files::size(&new)?,
+            ours: self.ours(pair, format, (&old, &new), &images)?,
+            peers: Vec::new(),
+        };
+        let of = |peer| {
+            if peer == Peer::Ostree {
+                &files
+            } else {
+                &images
+            }
+        };
+        if let Some(before) = self.report.row(&row.name()) {
+            row.peers.clone_from(&before.peers);
+            // Other images: their figures are no longer of this row.
+            row.peers.retain(|entry| entry.of == *of(entry.found.0));
+        }
+        self.report.put(row.clone())?;
         let case = Case {
             old: &old,
             new: &new,
             old_tree: &trees.old,
             new_tree: &trees.new,
             work: &self.work,
-            limit: self.limit,
+            limit: self.options.limit,
         };
-        let mut peers = Vec::new();
-        for peer in Peer::ALL {
-            let known = files_only.clone().filter(|_| peer == Peer::Ostree);
-            let outcome = known.unwrap_or_else(|| {
-                self.say(&format!("{name}: {peer}"));
-                peer.measure(&case)
-            });
-            if peer == Peer::Ostree {
-                *files_only = Some(outcome.clone());
-            }
-            peers.push((peer, outcome));
+        for peer in &self.options.peers {
+            let entry = self.outcome(&row.name(), *peer, &case, of(*peer))?;
+            row.peers.retain(|entry| entry.found.0 != *peer);
+            row.peers.push(entry);
+            row.peers
+                .sort_by_key(|entry| Peer::ALL.iter().position(|peer| *peer == entry.found.0));
+            self.report.put(row.clone())?;
         }
-        Ok(Row {
-            pair,
-            format,
-            extent: self.workshop.extent(),
-            length: files::size(&new)?,
-            ours,
-            peers,
+        Ok(row)
+    }
+
+    /// Ours, measured unless the report has it.
+    fn ours(
+        &self,
+        pair: Pair,
+        format: Format,
+        (old, new): (&Path, &Path),
+        of: &str,
+    ) -> anyhow::Result<Entry<Ours>> {
+        let name = format!("{}.{}", pair.letter(), format.name());
+        let programs = self.programs.digest();
+        let known = self.report.row(&name).map(|row| &row.ours);
+        let known = known.filter(|entry| !self.options.again && entry.is_of(of, programs));
+        if let Some(entry) = known {
+            let words = table::ours_in_words(&entry.found);
+            self.say(&format!("{name}: Switchback, before: {words}"));
+            return Ok(entry.clone());
+        }
+        self.say(&format!("{name}: Switchback"));
+        let begun = Instant::now();
+        let found = self.programs.measure(old, new, &self.work)?;
+        let words = table::ours_in_words(&found);
+        self.say(&format!("{name}: Switchback: {words}"));
+        Ok(Entry {
+            of: of.to_owned(),
+            programs: programs.to_owned(),
+            took: begun.elapsed().as_secs_f64(),
+            found,
+        })
+    }
+
+    /// A peer's outcome, measured unless the report has it.
+    fn outcome(
+        &self,
+        name: &str,
+        peer: Peer,
+        case: &Case<'_>,
+        of: &str,
+    ) -> anyhow::Result<Entry<(Peer, Outcome)>> {
+        let programs = match peer.programs() {
+            Ok(programs) => programs,
+            Err(error) => format!("none: {error:#}"),
+        };
+        let known = self.report.outcome(peer, of, &programs);
+        let known = known.filter(|entry| !self.options.again && entry.found.1.holds(case.limit));
+        if let Some(entry) = known {
+            let words = table::in_words(&entry.found.1);
+            self.say(&format!("{name}: {peer}, before: {words}"));
+            return Ok(entry.clone());
+        }
+        self.say(&format!("{name}: {peer}"));
+        let begun = Instant::now();
+        let outcome = peer.measure(case);
+        let took = begun.elapsed();
+        let words = table::in_words(&outcome);
+        self.say(&format!("{name}: {peer}: {words} ({took:.0?} in all)"));
+        Ok(Entry {
+            of: of.to_owned(),
+            programs,
+            took: took.as_secs_f64(),
+            found: (peer, outcome),
         })
     }
 }
 
-fn write(path: &Path, value: &serde_json::Value) -> anyhow::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    }
-    std::fs::write(path, format!("{value:#}\n")).with_context(|| path.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Extent, Format, Pair, options};
+    use super::{Duration, Extent, Format, Pair, Peer, options};
 
     #[test]
     fn everything_unless_told() {
         let options = options(&[]).unwrap();
         assert_eq!(options.pairs, Pair::ALL);
         assert_eq!(options.formats, Format::ALL);
+        assert_eq!(options.peers, Peer::ALL);
         assert_eq!(options.extent, Extent::Whole);
+        assert!(!options.again && !options.images_only);
+    }
+
+    #[test]
+    fn peers_can_be_chosen_and_measured_again() {
+        let options = options(&["--again", "--peers", "bsdiff,zstd"]).unwrap();
+        assert!(options.again);
+        assert_eq!(options.peers, [Peer::Bsdiff, Peer::Zstd]);
+        let nobody = super::options(&["--peers", "none"]).unwrap();
+        assert!(nobody.peers.is_empty());
     }
 
     #[test]
@@ -267,6 +385,7 @@ mod tests {
         assert_eq!(quick.formats, [Format::Ext4]);
         assert_eq!(quick.extent, Extent::Small);
         assert_eq!(quick.limit, Duration::from_secs(120));
+        assert_eq!(super::options(&["--quick"]).unwrap().limit, quick.limit);
         let more = options(&["--pairs", "a,d,a", "--quick"]).unwrap();
         assert_eq!(more.pairs, [Pair::Point, Pair::Config]);
     }
@@ -278,6 +397,7 @@ mod tests {
             &["--pairs"],
             &["--formats", "ext4,"],
             &["--minutes", "0"],
+            &["--peers", "rsync"],
             &["--fast"],
         ] {
             assert!(options(words).is_err(), "{words:?}");

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use qemu_tests::cache::{Cache, Key};
 use qemu_tests::debian::{host_mirror, host_security_mirror};
+use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::measure::Task;
 
 /// What changes between an old and a new image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Pair {
     /// A point release: security and other updates.
     Point,
@@ -74,7 +76,8 @@ impl Pair {
 }
 
 /// A file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
     /// Not compressed, of a fixed size.
     Ext4,
@@ -105,7 +108,8 @@ impl Format {
 }
 
 /// How much is in the images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Extent {
     /// An edge device: 250 packages.
     Whole,

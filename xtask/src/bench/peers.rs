@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use qemu_tests::tools::{Tool, ensure};
+use serde::{Deserialize, Serialize};
 
-use super::measure::{Ended, Task, Usage};
+use super::measure::{OutOfTime, Task, Usage};
 use super::{adaptive, files};
 
 /// One way to send an update that is not ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Peer {
     Zstd,
     Xdelta,
@@ -42,7 +44,7 @@ pub(crate) struct Case<'a> {
 }
 
 /// What a peer took.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Bytes that a device fetches.
     pub(crate) wire: u64,
@@ -53,18 +55,35 @@ pub(crate) struct Figures {
 }
 
 /// How it went.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// It worked, and what it made is the new image.
     Measured(Figures),
-    /// It is stopped after a while.
-    OutOfTime(Duration),
+    /// One of its programs was stopped.
+    OutOfTime {
+        /// After so many seconds.
+        seconds: u64,
+        /// What it was to do.
+        doing: String,
+    },
     /// It cannot be installed.
     NotHere(String),
     /// It failed, or made something else.
     Failed(String),
     /// It sends what another one sends.
     SameAs(Peer),
+}
+
+impl Outcome {
+    /// Whether another try, of programs that may run this long, would end the same.
+    pub(crate) const fn holds(&self, limit: Duration) -> bool {
+        match self {
+            Self::Measured(_) | Self::SameAs(_) => true,
+            Self::OutOfTime { seconds, .. } => *seconds >= limit.as_secs(),
+            Self::NotHere(_) | Self::Failed(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -100,6 +119,30 @@ impl Peer {
             Self::RaucAdaptive => "RAUC adaptive",
             Self::Swupdate => "SWUpdate delta",
         }
+    }
+
+    /// Its name on the command line.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Xdelta => "xdelta",
+            Self::Bsdiff => "bsdiff",
+            Self::Zchunk => "zchunk",
+            Self::Casync => "casync",
+            Self::Ostree => "ostree",
+            Self::RaucBundle => "rauc-bundle",
+            Self::RaucAdaptive => "rauc-adaptive",
+            Self::Swupdate => "swupdate",
+        }
+    }
+
+    /// The peer with this name on the command line.
+    pub(crate) fn named(word: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.into_iter().find(|peer| peer.word() == word);
+        found.with_context(|| {
+            let words = Self::ALL.map(Self::word).join(", ");
+            format!("no such peer: {word}; there are {words}")
+        })
     }
 
     /// What its figures do not say by themselves.
@@ -156,16 +199,37 @@ impl Peer {
             Self::RaucAdaptive => adaptive::count(case.old, case.new).map(Outcome::Measured),
             Self::Swupdate => Ok(Outcome::SameAs(Self::Zchunk)),
         });
-        result.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+        result.unwrap_or_else(|error| match error.downcast_ref() {
+            Some(OutOfTime { limit, doing }) => Outcome::OutOfTime {
+                seconds: limit.as_secs(),
+                doing: (*doing).to_owned(),
+            },
+            None => Outcome::Failed(format!("{error:#}")),
+        })
+    }
+
+    /// Versions of the programs that it runs; what is measured with others is measured again.
+    pub(crate) fn programs(self) -> anyhow::Result<String> {
+        match self {
+            Self::RaucAdaptive => Ok(adaptive::WAY.to_owned()),
+            Self::Swupdate => Self::Zchunk.programs(),
+            _ => {
+                ensure(self.tools())?;
+                let packages = self.tools().iter().map(|tool| tool.package);
+                let (_, said) = Task::new("dpkg-query")
+                    .args(["-W", "-f", "${Package} ${Version}\\n"])
+                    .args(packages)
+                    .done()?;
+                Ok(said.trim_end().replace('\n', ", "))
+            }
+        }
     }
 }
 
 /// Encodes, applies, and holds the result against the new image.
-fn patch(case: &Case<'_>, encode: Task, apply: &Task) -> anyhow::Result<Outcome> {
-    let encode = match encode.within(case.limit).run()? {
-        Ended::Done { usage, .. } => usage,
-        Ended::OutOfTime => return Ok(Outcome::OutOfTime(case.limit)),
-    };
+fn patch(case: &Case<'_>, encode: Task, apply: Task) -> anyhow::Result<Outcome> {
+    let (encode, _) = encode.within(case.limit, "encode").done()?;
+    let apply = apply.within(case.limit, "apply");
     let line = apply.line();
     let (apply, _) = apply.done()?;
     if !files::same(&case.work.join("out"), case.new)? {
@@ -191,7 +255,7 @@ fn zstd(case: &Case<'_>) -> anyhow::Result<Outcome> {
         .arg(case.work.join("delta"))
         .arg("-o")
         .arg(case.work.join("out"));
-    patch(case, encode, &apply)
+    patch(case, encode, apply)
 }
 
 /// Its window must hold the old image: a power of two from 512 MiB up.
@@ -211,7 +275,7 @@ fn xdelta(case: &Case<'_>) -> anyhow::Result<Outcome> {
         .arg(case.old)
         .arg(case.work.join("delta"))
         .arg(case.work.join("out"));
-    patch(case, encode, &apply)
+    patch(case, encode, apply)
 }
 
 fn bsdiff(case: &Case<'_>) -> anyhow::Result<Outcome> {
@@ -222,7 +286,7 @@ fn bsdiff(case: &Case<'_>) -> anyhow::Result<Outcome> {
             .arg(case.work.join("delta"))
     };
     let out = case.work.join("out");
-    patch(case, task("bsdiff", case.new), &task("bspatch", &out))
+    patch(case, task("bsdiff", case.new), task("bspatch", &out))
 }
 
 fn zchunk(case: &Case<'_>) -> anyhow::Result<Outcome> {
@@ -232,17 +296,14 @@ fn zchunk(case: &Case<'_>) -> anyhow::Result<Outcome> {
             .args(["-u", "-o"])
             .arg(packed(name))
             .arg(from)
-            .within(case.limit)
-            .run()
+            .within(case.limit, "zck")
+            .done()
     };
-    if let Ended::OutOfTime = pack(case.old, "old.zck")? {
-        return Ok(Outcome::OutOfTime(case.limit));
-    }
-    let Ended::Done { usage, .. } = pack(case.new, "new.zck")? else {
-        return Ok(Outcome::OutOfTime(case.limit));
-    };
+    pack(case.old, "old.zck")?;
+    let (usage, _) = pack(case.new, "new.zck")?;
     let (_, said) = Task::new("zck_delta_size")
         .args([packed("old.zck"), packed("new.zck")])
+        .within(case.limit, "zck_delta_size")
         .done()?;
     Ok(Outcome::Measured(Figures {
         wire: would_download(&said).with_context(|| format!("zck_delta_size said: {said}"))?,
@@ -268,15 +329,11 @@ fn casync(case: &Case<'_>) -> anyhow::Result<Outcome> {
             .joined("--store=", &store(name))
             .arg(index)
             .arg(from)
-            .within(case.limit)
-            .run()
+            .within(case.limit, "casync make")
+            .done()
     };
-    if let Ended::OutOfTime = make("old", &case.work.join("old.caibx"), case.old)? {
-        return Ok(Outcome::OutOfTime(case.limit));
-    }
-    let Ended::Done { usage: encode, .. } = make("new", &index, case.new)? else {
-        return Ok(Outcome::OutOfTime(case.limit));
-    };
+    make("old", &case.work.join("old.caibx"), case.old)?;
+    let (encode, _) = make("new", &index, case.new)?;
     let held = files::listing(&store("old"))?;
     let chunks = files::listing(&store("new"))?;
     let (apply, _) = Task::new("casync")
@@ -285,6 +342,7 @@ fn casync(case: &Case<'_>) -> anyhow::Result<Outcome> {
         .joined("--seed=", case.old)
         .arg(&index)
         .arg(case.work.join("out"))
+        .within(case.limit, "casync extract")
         .done()?;
     if !files::same(&case.work.join("out"), case.new)? {
         bail!("casync extract did not make {}", case.new.display());
@@ -317,12 +375,13 @@ fn ostree(case: &Case<'_>) -> anyhow::Result<Outcome> {
             .args(["commit", "-b", "image", "--tar-autocreate-parents"])
             .arg("--timestamp=2025-06-15 00:00:00 +0000")
             .joined("--tree=tar=", tar)
+            .within(case.limit, "ostree commit")
             .done()?;
         let revision = said.split_whitespace().last().map(str::to_owned);
         revision.with_context(|| format!("ostree commit of {} said nothing", tar.display()))
     };
     let (old, new) = (commit(case.old_tree)?, commit(case.new_tree)?);
-    let generate = on(&server)
+    let (encode, _) = on(&server)
         .args([
             "static-delta",
             "generate",
@@ -330,22 +389,26 @@ fn ostree(case: &Case<'_>) -> anyhow::Result<Outcome> {
             "--min-fallback-size=0",
         ])
         .args([format!("--from={old}"), format!("--to={new}")])
-        .joined("--filename=", &delta);
-    let Ended::Done { usage: encode, .. } = generate.within(case.limit).run()? else {
-        return Ok(Outcome::OutOfTime(case.limit));
-    };
+        .joined("--filename=", &delta)
+        .within(case.limit, "ostree static-delta generate")
+        .done()?;
     on(&device).args(["init", "--mode=bare-user"]).done()?;
     on(&device)
         .arg("pull-local")
         .arg(&server)
         .arg(&old)
+        .within(case.limit, "ostree pull-local")
         .done()?;
     let (apply, _) = on(&device)
         .args(["static-delta", "apply-offline"])
         .arg(&delta)
+        .within(case.limit, "ostree static-delta apply-offline")
         .done()?;
     // Every object of the new commit is there and is what it is called.
-    on(&device).args(["fsck", "--quiet"]).done()?;
+    on(&device)
+        .args(["fsck", "--quiet"])
+        .within(case.limit, "ostree fsck")
+        .done()?;
     on(&device).args(["ls", &new]).done()?;
     Ok(Outcome::Measured(Figures {
         wire: files::size(&delta)?,
@@ -374,14 +437,13 @@ fn rauc_bundle(case: &Case<'_>) -> anyhow::Result<Outcome> {
     let image = content.join("rootfs.img");
     std::fs::copy(case.new, &image).with_context(|| image.display().to_string())?;
     let bundle = case.work.join("bundle.raucb");
-    let task = Task::new("rauc")
+    let (usage, _) = Task::new("rauc")
         .arg("bundle")
         .joined("--cert=", &certificate)
         .joined("--key=", &key)
-        .args([&content, &bundle]);
-    let Ended::Done { usage, .. } = task.within(case.limit).run()? else {
-        return Ok(Outcome::OutOfTime(case.limit));
-    };
+        .args([&content, &bundle])
+        .within(case.limit, "rauc bundle")
+        .done()?;
     Ok(Outcome::Measured(Figures {
         wire: files::size(&bundle)?,
         encode: Some(usage),
@@ -391,13 +453,26 @@ fn rauc_bundle(case: &Case<'_>) -> anyhow::Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Peer, only_in_second, would_download, xdelta_window};
+    use super::{Duration, Outcome, Peer, only_in_second, would_download, xdelta_window};
 
     #[test]
     fn reads_what_zchunk_would_download() {
         let said = "Would download 174875 of 177726 bytes\nMatched 129 of 179 chunks\n";
         assert_eq!(would_download(said), Some(174_875));
         assert_eq!(would_download("Matched 1 of 2 chunks\n"), None);
+    }
+
+    #[test]
+    fn only_what_could_end_otherwise_is_tried_again() {
+        let late = Outcome::OutOfTime {
+            seconds: 60,
+            doing: "encode".into(),
+        };
+        assert!(late.holds(Duration::from_secs(60)));
+        assert!(!late.holds(Duration::from_secs(61)));
+        let failed = Outcome::Failed("no room".into());
+        assert!(!failed.holds(Duration::from_secs(1)));
+        assert!(Outcome::SameAs(Peer::Zchunk).holds(Duration::from_secs(1)));
     }
 
     #[test]
@@ -417,5 +492,9 @@ mod tests {
     fn no_two_peers_share_a_name() {
         let names: std::collections::BTreeSet<_> = Peer::ALL.map(Peer::name).into();
         assert_eq!(names.len(), Peer::ALL.len());
+        for peer in Peer::ALL {
+            assert_eq!(Peer::named(peer.word()).unwrap(), peer);
+        }
+        assert!(Peer::named("rsync").is_err());
     }
 }

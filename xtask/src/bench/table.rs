@@ -1,16 +1,15 @@
-//! What was found, for people and as JSON.
+//! What was found, for people.
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
-
 use super::goals::{Goal, Row, geometric_mean, judge, mebibytes};
 use super::measure::Usage;
-use super::ours::{Held, LIMITS};
+use super::ours::{Held, LIMITS, Ours};
 use super::peers::{Figures, Outcome};
 
 /// Columns of one image.
-const HEAD: &str = "                          bytes    encode s      MiB     apply s      MiB\n";
+const HEAD: &str =
+    "                          bytes  encode s     cpu s     MiB   apply s     cpu s     MiB\n";
 
 /// One image's part of the table.
 pub(crate) fn image(row: &Row) -> String {
@@ -20,14 +19,20 @@ pub(crate) fn image(row: &Row) -> String {
         row.pair.what(),
         grouped(row.length)
     );
-    let ours = &row.ours;
-    line(&mut text, "Switchback", &our_figures(row));
+    let ours = &row.ours.found;
+    line(&mut text, "Switchback", &figures_of(ours));
     let _ = writeln!(
         text,
-        "    by {}: {} bytes of content, {} of metadata and documents",
+        "    at {}, by {}: {} bytes of content, {} of metadata and documents",
+        ours.commit,
         ours.way,
         grouped(ours.content),
         grouped(ours.metadata)
+    );
+    let _ = writeln!(
+        text,
+        "    from any base: {} bytes of content",
+        grouped(ours.any_base)
     );
     for (limit, held) in LIMITS.iter().zip(ours.held) {
         let held = match held {
@@ -38,26 +43,14 @@ pub(crate) fn image(row: &Row) -> String {
         let _ = writeln!(text, "    under a limit of {} MiB: {held}", limit >> 20);
     }
     let best = row.best();
-    for (peer, outcome) in &row.peers {
-        match outcome {
-            Outcome::Measured(figures) => {
-                let best = best.is_some_and(|(best, _)| best == *peer);
-                let star = if best { " *" } else { "" };
-                line(&mut text, &format!("{peer}{star}"), figures);
-            }
-            Outcome::OutOfTime(limit) => {
-                let minutes = limit.as_secs() / 60;
-                let _ = writeln!(text, "{peer:<20}  did not finish in {minutes} min");
-            }
-            Outcome::NotHere(why) => {
-                let _ = writeln!(text, "{peer:<20}  not here: {why}");
-            }
-            Outcome::Failed(why) => {
-                let _ = writeln!(text, "{peer:<20}  failed: {why}");
-            }
-            Outcome::SameAs(other) => {
-                let _ = writeln!(text, "{peer:<20}  as {other}");
-            }
+    for entry in &row.peers {
+        let (peer, outcome) = &entry.found;
+        if let Outcome::Measured(figures) = outcome {
+            let best = best.is_some_and(|(best, _)| best == *peer);
+            let star = if best { " *" } else { "" };
+            line(&mut text, &format!("{peer}{star}"), figures);
+        } else {
+            let _ = writeln!(text, "{peer:<20}  {}", in_words(outcome));
         }
         if let Some(remark) = peer.remark() {
             let _ = writeln!(text, "    {remark}");
@@ -68,19 +61,51 @@ pub(crate) fn image(row: &Row) -> String {
     }
     let _ = writeln!(
         text,
-        "apply / (dd + sha256sum, {:.2} s): {:.2}",
-        ours.baseline,
-        row.apply_ratio()
+        "apply / (dd + sha256sum, {:.2} s, cpu {:.2} s): {:.2}, cpu {:.2}",
+        ours.baseline.seconds,
+        ours.baseline.cpu,
+        row.apply_ratio(),
+        row.apply_cpu_ratio()
     );
     text
 }
 
-fn our_figures(row: &Row) -> Figures {
+fn figures_of(ours: &Ours) -> Figures {
     Figures {
-        wire: row.ours.wire(),
-        encode: Some(row.ours.encode),
-        apply: Some(row.ours.apply),
+        wire: ours.wire(),
+        encode: Some(ours.encode),
+        apply: Some(ours.apply),
     }
+}
+
+/// An outcome in one line.
+pub(crate) fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Measured(figures) => {
+            let mut text = format!("{} bytes", grouped(figures.wire));
+            for (what, usage) in [("encode", figures.encode), ("apply", figures.apply)] {
+                if let Some(Usage { seconds, peak, cpu }) = usage {
+                    let _ = write!(
+                        text,
+                        ", {what} {seconds:.1} s (cpu {cpu:.1} s) {:.0} MiB",
+                        mebibytes(peak)
+                    );
+                }
+            }
+            text
+        }
+        Outcome::OutOfTime { seconds, doing } => {
+            format!("did not finish in {} min: {doing}", seconds / 60)
+        }
+        Outcome::NotHere(why) => format!("not here: {why}"),
+        Outcome::Failed(why) => format!("failed: {why}"),
+        Outcome::SameAs(other) => format!("as {other}"),
+    }
+}
+
+/// Ours in one line.
+pub(crate) fn ours_in_words(ours: &Ours) -> String {
+    in_words(&Outcome::Measured(figures_of(ours)))
 }
 
 fn line(text: &mut String, name: &str, figures: &Figures) {
@@ -95,8 +120,10 @@ fn line(text: &mut String, name: &str, figures: &Figures) {
 
 fn usage(usage: Option<Usage>) -> String {
     usage.map_or_else(
-        || format!("{:>12}{:>9}", "-", "-"),
-        |usage| format!("{:>12.2}{:>9.1}", usage.seconds, mebibytes(usage.peak)),
+        || format!("{:>10}{:>10}{:>8}", "-", "-", "-"),
+        |Usage { seconds, peak, cpu }| {
+            format!("{seconds:>10.2}{cpu:>10.2}{:>8.1}", mebibytes(peak))
+        },
     )
 }
 
@@ -104,13 +131,14 @@ fn usage(usage: Option<Usage>) -> String {
 fn ratios(row: &Row, best: &Figures) -> String {
     let mut text = format!("bytes {:.3}", row.ratio().unwrap_or(f64::NAN));
     for (what, ours, theirs) in [
-        ("encode", row.ours.encode, best.encode),
-        ("apply", row.ours.apply, best.apply),
+        ("encode", row.ours.found.encode, best.encode),
+        ("apply", row.ours.found.apply, best.apply),
     ] {
         if let Some(theirs) = theirs {
             let seconds = part(ours.seconds, theirs.seconds);
+            let cpu = part(ours.cpu, theirs.cpu);
             let peak = part(ours.peak as f64, theirs.peak as f64);
-            let _ = write!(text, ", {what} s {seconds}, MiB {peak}");
+            let _ = write!(text, ", {what} s {seconds}, cpu s {cpu}, MiB {peak}");
         }
     }
     text
@@ -148,7 +176,7 @@ pub(crate) fn summary(rows: &[Row]) -> String {
                 text,
                 "  {:<12}{:>12} / {:>12}  {:.3}  {peer}",
                 row.name(),
-                grouped(row.ours.wire()),
+                grouped(row.ours.found.wire()),
                 grouped(best.wire),
                 row.ratio().unwrap_or(f64::NAN)
             );
@@ -188,85 +216,10 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// The whole of it.
-pub(crate) fn report(rows: &[Row], quick: bool) -> Value {
-    let images: Vec<Value> = rows.iter().map(image_json).collect();
-    let goals: Vec<Value> = judge(rows)
-        .into_iter()
-        .map(|goal| json!({ "goal": goal.text, "met": goal.met, "seen": goal.seen }))
-        .collect();
-    json!({ "schema": 1, "quick": quick, "images": images, "goals": goals })
-}
-
-fn image_json(row: &Row) -> Value {
-    let ours = &row.ours;
-    let held: Vec<Value> = LIMITS
-        .iter()
-        .zip(ours.held)
-        .map(|(limit, held)| {
-            let ran = match held {
-                Held::Yes => Some(true),
-                Held::No => Some(false),
-                Held::NotTried => None,
-            };
-            json!({ "limit_bytes": limit, "ran": ran })
-        })
-        .collect();
-    let peers: Vec<Value> = row
-        .peers
-        .iter()
-        .map(|(peer, outcome)| {
-            let mut value = match outcome {
-                Outcome::Measured(figures) => figures_json(figures),
-                Outcome::OutOfTime(limit) => json!({ "did_not_finish_in_s": limit.as_secs() }),
-                Outcome::NotHere(why) => json!({ "not_here": why }),
-                Outcome::Failed(why) => json!({ "failed": why }),
-                Outcome::SameAs(other) => json!({ "same_as": other.name() }),
-            };
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("peer".into(), peer.name().into());
-                fields.insert("remark".into(), peer.remark().into());
-                fields.insert("any_base".into(), peer.any_base().into());
-            }
-            value
-        })
-        .collect();
-    let mut own = figures_json(&our_figures(row));
-    if let Some(fields) = own.as_object_mut() {
-        fields.insert("way".into(), ours.way.clone().into());
-        fields.insert("content_bytes".into(), ours.content.into());
-        fields.insert("metadata_bytes".into(), ours.metadata.into());
-        fields.insert("limits".into(), held.into());
-    }
-    json!({
-        "image": row.name(),
-        "what": row.pair.what(),
-        "held_out": row.pair.held_out(),
-        "image_bytes": row.length,
-        "ours": own,
-        "peers": peers,
-        "best_peer": row.best().map(|(peer, _)| peer.name()),
-        "wire_ratio": row.ratio(),
-        "baseline_s": ours.baseline,
-        "apply_ratio": row.apply_ratio(),
-    })
-}
-
-fn figures_json(figures: &Figures) -> Value {
-    let usage = |usage: Option<Usage>| {
-        usage.map(|usage| json!({ "seconds": usage.seconds, "peak_bytes": usage.peak }))
-    };
-    json!({
-        "wire_bytes": figures.wire,
-        "encode": usage(figures.encode),
-        "apply": usage(figures.apply),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::goals::tests::row;
-    use super::{grouped, image, report, summary};
+    use super::super::goals::tests::{entry, row};
+    use super::{grouped, image, summary};
     use crate::bench::pairs::Pair;
     use crate::bench::peers::{Outcome, Peer};
 
@@ -284,11 +237,14 @@ mod tests {
             1000,
             &[(Peer::Zstd, 9000), (Peer::Xdelta, 4000)],
         );
-        let late = Outcome::OutOfTime(std::time::Duration::from_secs(45 * 60));
-        row.peers.push((Peer::Bsdiff, late));
+        let late = Outcome::OutOfTime {
+            seconds: 45 * 60,
+            doing: "encode".into(),
+        };
+        row.peers.push(entry((Peer::Bsdiff, late)));
         let text = image(&row);
         assert!(text.contains("xdelta3 * "), "{text}");
-        assert!(text.contains("did not finish in 45 min"), "{text}");
+        assert!(text.contains("did not finish in 45 min: encode"), "{text}");
         assert!(
             text.contains("ours / xdelta3 *: bytes 0.500, encode s 1.00"),
             "{text}"
@@ -306,17 +262,6 @@ mod tests {
         let apart = text.find("nothing was tuned on").unwrap();
         assert!(text.find("a.ext4").unwrap() < apart, "{text}");
         assert!(text.find("k.ext4").unwrap() > apart, "{text}");
-        assert!(text.contains("  NO  any base"), "{text}");
-    }
-
-    #[test]
-    fn report_holds_what_the_table_says() {
-        let value = report(&[row(Pair::Point, 1000, &[(Peer::Zstd, 4000)])], true);
-        assert_eq!(value.pointer("/images/0/ours/wire_bytes").unwrap(), 2000);
-        assert_eq!(
-            value.pointer("/images/0/best_peer").unwrap(),
-            "zstd --patch-from"
-        );
-        assert_eq!(value.pointer("/images/0/wire_ratio").unwrap(), 0.5);
+        assert!(text.contains("  -   any base"), "{text}");
     }
 }

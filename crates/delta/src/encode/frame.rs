@@ -17,7 +17,7 @@ use super::scan::common;
 /// Shorter stretches of zeros are sent as literals.
 const ZEROS: usize = 64;
 /// Shorter equal stretches are part of the changed ones around them.
-const EQUAL: usize = 256;
+pub(super) const EQUAL: usize = 256;
 /// At the end of a run, this is enough.
 const EQUAL_AT_END: usize = 32;
 

@@ -8,35 +8,39 @@
     reason = "works on the publisher's own images, and every delta is decoded before it is given out"
 )]
 
+mod assemble;
 mod elf;
 pub(crate) mod ext4;
 mod frame;
 mod gaps;
 mod index;
+mod matching;
+mod needs;
 mod plan;
 mod scan;
+mod unpack;
 mod work;
+
+use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 use switchback_types::Digest;
 
-use crate::coding::bits::BitWriter;
-use crate::container::{Group, HEADER_LEN, Header, Images, Part, Table, limit};
+use crate::blocks::{Lists, NewBlocks};
+use crate::container::{Images, limit};
 use crate::decoder::Decoder;
 use crate::error::DeltaError;
 use crate::limits::{
-    MAX_FRAME, MAX_FRAMES, MAX_GROUPS, MAX_IMAGE, MAX_MAP, MAX_SEGMENT_LOG, MIN_SEGMENT_LOG,
+    MAX_BLOCKS, MAX_FRAMES, MAX_GROUPS, MAX_IMAGE, MAX_LITERALS, MAX_SEGMENT_LOG, MIN_SEGMENT_LOG,
 };
-use crate::map::write_runs;
-use crate::space::write_spaces;
 
+use assemble::assemble;
 use ext4::Free;
 pub use frame::Tally;
 use frame::{Bench, Way};
-use gaps::Neighbourhoods;
-use index::Index;
-use plan::Planned;
-use scan::{Match, Scanner};
+use plan::{Plan, Planned};
+use unpack::Ground;
+pub use unpack::Repacked;
 use work::{Work, each};
 
 /// How to encode.
@@ -103,6 +107,8 @@ impl Options {
 pub enum Task {
     /// Hashing and indexing the old image.
     Index,
+    /// Unpacking compressed blocks of both images, and packing those of the new one again.
+    Unpack,
     /// Looking for old bytes in the new image.
     Match,
     /// Coding frames.
@@ -135,6 +141,8 @@ pub enum Outcome {
         maps: u64,
         /// How many frames it has.
         frames: usize,
+        /// What became of compressed blocks.
+        repacked: Repacked,
     },
     /// The images have too little in common.
     NotWorthIt {
@@ -143,16 +151,6 @@ pub enum Outcome {
     },
 }
 
-/// A new image is searched in parts of this size, each by one thread.
-const PART: usize = 8 << 20;
-/// So many bytes are compared with care for each part; then the search gets coarse.
-const COMPARED: usize = 1 << 30;
-/// So many old bytes are indexed for the gaps of each part; then gaps stay as they are.
-const INDEXED: usize = 512 << 20;
-/// The same for images that have little in common, where it would take too long and bring little.
-const INDEXED_WHEN_FAR: usize = 48 << 20;
-/// Images have little in common when more than one byte in so many is without a match.
-const FAR: usize = 12;
 /// Literals shrink to a quarter at best, as a rule.
 const LITERAL_RATIO: u64 = 4;
 /// zstd's level for literals.
@@ -183,46 +181,112 @@ pub fn encode(
         progress,
     };
     let images = images(old, new, &work)?;
-    let matches = match_images(old, new, options, &work)?;
-    let runs = plan::runs(&matches);
-    drop(matches);
-    let matched: u64 = runs.iter().map(|run| run.len).sum();
-    let sent = literals(new, &runs, new.len() as u64 - matched);
-    let estimate = sent / LITERAL_RATIO;
-    if estimate > options.give_up_above {
-        return Ok(Outcome::NotWorthIt { estimate });
+    let (ground, repacked) = unpack::unpack(old, new, &work)?;
+    if let Some(ground) = ground {
+        let pair = Pair {
+            images,
+            real: (old, new),
+            ground: &ground,
+            repacked,
+        };
+        match pair.encode(options, &work) {
+            // More blocks than a device takes, or too much in one of them.
+            Err(DeltaError::TooMany { .. }) => {}
+            done => return done,
+        }
     }
-    let block_log = block_log(old);
-    let programs = plan::programs(old);
-    let seals = ext4::find(new, options.segment_log);
-    let segment = 1 << options.segment_log;
-    let groups = plan::groups(&runs, new.len() as u64, segment);
-    drop(runs);
-    limit("groups", groups.len() as u64, MAX_GROUPS as u64)?;
-    let sizes = (options.segment_log, block_log, options.frame_bytes);
-    let planned: Vec<Planned> = groups
-        .into_iter()
-        .map(|(makes, runs)| plan::plan(old, new, makes, runs, &programs, &seals, sizes))
-        .collect();
-    let way = if sent <= options.written_literals {
-        Way::Written
-    } else {
-        Way::Packed(LEVEL)
+    let ground = Ground {
+        old: Cow::Borrowed(old),
+        new: Cow::Borrowed(new),
+        lists: Lists::none(images.old_len, images.new_len),
+        anchors: Vec::new(),
+        programs: plan::programs(old),
     };
-    let coded = code(old, new, &planned, &seals.1, way, &work)?;
-    let (blob, tally, maps, frames) = assemble(images, sizes, &planned, coded)?;
-    if blob.len() as u64 > options.give_up_above {
-        return Ok(Outcome::NotWorthIt {
-            estimate: blob.len() as u64,
-        });
+    let pair = Pair {
+        images,
+        real: (old, new),
+        ground: &ground,
+        repacked,
+    };
+    pair.encode(options, &work)
+}
+
+/// What is encoded.
+struct Pair<'a> {
+    images: Images,
+    /// The old and the new image as they are.
+    real: (&'a [u8], &'a [u8]),
+    ground: &'a Ground<'a>,
+    repacked: Repacked,
+}
+
+impl Pair<'_> {
+    fn encode(&self, options: &Options, work: &Work<'_>) -> Result<Outcome, DeltaError> {
+        let Ground {
+            old,
+            new,
+            lists,
+            anchors,
+            programs,
+        } = self.ground;
+        let blocks = &lists.new;
+        limit("blocks", blocks.list.len() as u64, MAX_BLOCKS as u64)?;
+        let matches = matching::match_images(old, new, anchors, options, work)?;
+        let runs = plan::runs(&matches);
+        drop(matches);
+        let matched: u64 = runs.iter().map(|run| run.len).sum();
+        let sent = matching::literals(new, &runs, new.len() as u64 - matched);
+        let estimate = sent / LITERAL_RATIO;
+        if estimate > options.give_up_above {
+            return Ok(Outcome::NotWorthIt { estimate });
+        }
+        let block_log = block_log(self.real.0);
+        let seals = ext4::find(self.real.1, options.segment_log);
+        let segment = 1 << options.segment_log;
+        let groups = plan::groups(&runs, blocks, segment);
+        drop(runs);
+        limit("groups", groups.len() as u64, MAX_GROUPS as u64)?;
+        let plan = Plan {
+            old,
+            new,
+            blocks,
+            programs,
+            seals: &seals,
+            segment_log: options.segment_log,
+            block_log,
+            target: options.frame_bytes,
+        };
+        let planned: Vec<Planned> = groups
+            .into_iter()
+            .map(|(real, runs)| plan.group(real, runs))
+            .collect();
+        let way = if sent <= options.written_literals {
+            Way::Written
+        } else {
+            Way::Packed(LEVEL)
+        };
+        let coded = code((old, new), blocks, &planned, &seals.1, way, work)?;
+        let reduced = Lists {
+            old: needs::reduce(&lists.old, blocks, &planned),
+            new: blocks.clone(),
+            ..*lists
+        };
+        let sizes = (options.segment_log, block_log);
+        let (blob, tally, maps, frames) = assemble(self.images, sizes, &reduced, &planned, coded)?;
+        if blob.len() as u64 > options.give_up_above {
+            return Ok(Outcome::NotWorthIt {
+                estimate: blob.len() as u64,
+            });
+        }
+        prove(&blob, self.images, self.real, options.segment_log, work)?;
+        Ok(Outcome::Delta {
+            blob,
+            tally,
+            maps,
+            frames,
+            repacked: self.repacked,
+        })
     }
-    prove(&blob, images, old, new, options.segment_log, &work)?;
-    Ok(Outcome::Delta {
-        blob,
-        tally,
-        maps,
-        frames,
-    })
 }
 
 fn images(old: &[u8], new: &[u8], work: &Work<'_>) -> Result<Images, DeltaError> {
@@ -244,78 +308,6 @@ fn images(old: &[u8], new: &[u8], work: &Work<'_>) -> Result<Images, DeltaError>
     })
 }
 
-fn match_images(
-    old: &[u8],
-    new: &[u8],
-    options: &Options,
-    work: &Work<'_>,
-) -> Result<Vec<Match>, DeltaError> {
-    let index = Index::whole(old, options.index_bytes);
-    let count = new.len().div_ceil(PART);
-    let parts = each(
-        work,
-        Task::Match,
-        count,
-        || (),
-        |(), part| {
-            let (start, end) = (part * PART, (part * PART + PART).min(new.len()));
-            let mut out = Vec::new();
-            let mut scanner = Scanner {
-                old,
-                new,
-                index: &index,
-                margin: 16,
-                budget: COMPARED,
-            };
-            scanner.scan(start, end, Some(0), &mut out);
-            Ok(out)
-        },
-    )?;
-    drop(index);
-    let matched: usize = parts.iter().flatten().map(|m| m.len).sum();
-    let far = (new.len() - matched) * FAR > new.len();
-    let budget = if far { INDEXED_WHEN_FAR } else { INDEXED };
-    let parts = each(
-        work,
-        Task::Match,
-        count,
-        Neighbourhoods::default,
-        |local, part| {
-            // The gap between two parts belongs to the second.
-            let last = part.checked_sub(1).and_then(|before| parts[before].last());
-            let mut own: Vec<Match> = last.into_iter().copied().collect();
-            own.extend_from_slice(&parts[part]);
-            let mut filled = gaps::fill(old, new, &own, local, budget);
-            if let (Some(last), Some(first)) = (last, filled.first_mut()) {
-                // The last match of the part before stands there already; the first one of this part
-                // may have prolonged it.
-                first.new += last.len;
-                first.len -= last.len;
-            }
-            Ok(filled)
-        },
-    )?;
-    let mut matches = Vec::new();
-    for part in parts.into_iter().flatten().filter(|part| part.len > 0) {
-        scan::push(&mut matches, part);
-    }
-    Ok(gaps::extend(old, new, &matches))
-}
-
-/// Literal bytes between the runs, without long stretches of zeros.
-fn literals(new: &[u8], runs: &[crate::map::Run], most: u64) -> u64 {
-    let mut sum = 0;
-    let mut at = 0;
-    for run in runs {
-        frame::gap_parts(&new[at..run.new as usize], |literal, _| {
-            sum += literal as u64;
-        });
-        at = run.new_end() as usize;
-    }
-    frame::gap_parts(&new[at..], |literal, _| sum += literal as u64);
-    sum.min(most)
-}
-
 /// The block size of an ext4 image, as a power of two; 0 for other images.
 fn block_log(image: &[u8]) -> u8 {
     match (image.get(1080..1082), image.get(1048..1052)) {
@@ -327,8 +319,8 @@ fn block_log(image: &[u8]) -> u8 {
 type Coded = (Vec<u8>, Tally);
 
 fn code(
-    old: &[u8],
-    new: &[u8],
+    (old, new): (&[u8], &[u8]),
+    blocks: &NewBlocks,
     planned: &[Planned],
     free: &Free,
     way: Way,
@@ -340,73 +332,23 @@ fn code(
         .collect();
     limit("frames", all.len() as u64, MAX_FRAMES as u64)?;
     each(work, Task::Code, all.len(), Bench::new, |bench, number| {
-        let (group, makes) = all[number];
-        frame::encode(old, new, makes, &group.shared, free, bench, way)
-    })
-}
-
-fn assemble(
-    images: Images,
-    (segment_log, block_log, _): (u8, u8, u64),
-    planned: &[Planned],
-    coded: Vec<Coded>,
-) -> Result<(Vec<u8>, Tally, u64, usize), DeltaError> {
-    let mut body = Vec::new();
-    let mut tally = Tally::default();
-    let mut maps = 0;
-    let frames = coded.len();
-    let mut coded = coded.into_iter();
-    let mut table = Table::default();
-    for group in planned {
-        let mut bits = BitWriter::new();
-        write_runs(&mut bits, group.shared.map.runs(), group.makes.start);
-        write_spaces(&mut bits, &group.shared.spaces);
-        group.shared.seals.code(&mut bits)?;
-        let map = bits.finish();
-        limit("bytes of a map", map.len() as u64, MAX_MAP as u64)?;
-        maps += map.len() as u64;
-        let map = part(&mut body, &map, &group.makes);
-        let mut frames = Vec::new();
-        for (makes, (bytes, own)) in group.frames.iter().zip(&mut coded) {
-            limit("bytes of a frame", bytes.len() as u64, MAX_FRAME as u64)?;
-            tally.add(&own);
-            frames.push(part(&mut body, &bytes, makes));
+        let (group, real) = all[number];
+        let makes = blocks.around(real);
+        let coded = frame::encode(old, new, &makes, &group.shared, free, bench, way)?;
+        if way == Way::Written || coded.1.literal <= MAX_LITERALS as u64 {
+            return Ok(coded);
         }
-        table.groups.push(Group { map, frames });
-    }
-    let table_bytes = table.to_bytes(segment_log);
-    let header = Header {
-        images,
-        segment_log,
-        block_log,
-        groups: planned.len() as u32,
-        table_len: table_bytes.len() as u32,
-        table_crc: crc32fast::hash(&table_bytes),
-    };
-    let mut blob = Vec::with_capacity(HEADER_LEN + table_bytes.len() + body.len());
-    blob.extend_from_slice(&header.to_bytes());
-    blob.extend_from_slice(&table_bytes);
-    blob.append(&mut body);
-    Ok((blob, tally, maps, frames))
-}
-
-/// Appends a part. Its place counts from the first one here: the table needs lengths only.
-fn part(body: &mut Vec<u8>, bytes: &[u8], makes: &core::ops::Range<u64>) -> Part {
-    let start = body.len() as u64;
-    body.extend_from_slice(bytes);
-    Part {
-        blob: start..body.len() as u64,
-        crc: crc32fast::hash(bytes),
-        makes: makes.clone(),
-    }
+        // A decoder holds so many literals at once, unless they are among the bits.
+        let way = Way::Written;
+        frame::encode(old, new, &makes, &group.shared, free, bench, way)
+    })
 }
 
 /// Decodes the finished delta and compares.
 fn prove(
     blob: &[u8],
     images: Images,
-    mut old: &[u8],
-    new: &[u8],
+    (mut old, new): (&[u8], &[u8]),
     segment_log: u8,
     work: &Work<'_>,
 ) -> Result<(), DeltaError> {

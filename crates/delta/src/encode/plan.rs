@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use crate::blocks::NewBlocks;
 use crate::frame::{Shared, areas};
 use crate::limits::{MAX_LITERALS, MAX_RUNS, MAX_SPACES};
 use crate::map::{AddressMap, Run};
@@ -23,7 +24,11 @@ const SEGMENTS: u64 = 64;
 /// A group that is to be coded.
 pub(super) struct Planned {
     pub(super) shared: Shared,
+    /// Which bytes of the image it makes, …
+    pub(super) real: Range<u64>,
+    /// … and which of the unpacked image.
     pub(super) makes: Range<u64>,
+    /// Bytes of the image.
     pub(super) frames: Vec<Range<u64>>,
 }
 
@@ -40,15 +45,21 @@ pub(super) fn runs(matches: &[Match]) -> Vec<Run> {
         .collect()
 }
 
-/// Divides the new image into groups at multiples of `segment`, cutting runs that cross.
-pub(super) fn groups(runs: &[Run], new_len: u64, segment: u64) -> Vec<(Range<u64>, Vec<Run>)> {
+/// Divides the new image into groups at multiples of `segment`, cutting runs that cross. A block
+/// that lies in two groups has its runs in both.
+pub(super) fn groups(
+    runs: &[Run],
+    blocks: &NewBlocks,
+    segment: u64,
+) -> Vec<(Range<u64>, Vec<Run>)> {
+    let new_len = blocks.real_len;
     let mut out = Vec::new();
     let mut current: Vec<Run> = Vec::new();
     let mut start = 0;
     let mut next = 0;
     let mut pending: Option<Run> = None;
     for number in 0..new_len.div_ceil(segment) {
-        let end = ((number + 1) * segment).min(new_len);
+        let end = blocks.end_of(((number + 1) * segment).min(new_len));
         let mut here: Vec<Run> = Vec::new();
         while let Some(run) = pending.take().or_else(|| {
             let run = runs.get(next).copied();
@@ -81,6 +92,7 @@ pub(super) fn groups(runs: &[Run], new_len: u64, segment: u64) -> Vec<(Range<u64
             let begun = (number * segment).min(new_len);
             out.push((start..begun, std::mem::take(&mut current)));
             start = begun;
+            current = again(runs, blocks, begun, RUNS.saturating_sub(here.len()));
         }
         for run in here {
             match current.last_mut() {
@@ -97,46 +109,83 @@ pub(super) fn groups(runs: &[Run], new_len: u64, segment: u64) -> Vec<(Range<u64
     out
 }
 
-/// Plans one group.
-pub(super) fn plan(
-    old: &[u8],
-    new: &[u8],
-    makes: Range<u64>,
-    runs: Vec<Run>,
-    programs: &[u64],
-    seals: &(Seals, Free),
-    (segment_log, block_log, target): (u8, u8, u64),
-) -> Planned {
-    let map = AddressMap::new(runs, old.len() as u64);
-    let mut frames = Vec::new();
-    let mut changed_pages = vec![false; old.len() / PAGE + 1];
-    let (mut start, mut weight, mut literals) = (makes.start, 0, 0);
-    let mut at = makes.start;
-    while at < makes.end {
-        let end = (at + (1 << segment_log)).min(makes.end);
-        let (sent, differing) = weigh(old, new, &map, &seals.1, &(at..end), &mut changed_pages);
-        let heavy = weight > 0 && weight + sent + differing > target;
-        let full = literals + sent > MAX_LITERALS as u64 || (at - start) >> segment_log >= SEGMENTS;
-        if at > start && (heavy || full) {
-            frames.push(start..at);
-            (start, weight, literals) = (at, 0, 0);
-        }
-        weight += sent + differing;
-        literals += sent;
-        at = end;
+/// The runs of the block that reaches over the place where a group begins; at most so many.
+fn again(runs: &[Run], blocks: &NewBlocks, begun: u64, most: usize) -> Vec<Run> {
+    let (from, to) = (blocks.start_of(begun), blocks.end_of(begun));
+    if from >= to {
+        return Vec::new();
     }
-    frames.push(start..makes.end);
-    let spaces = spaces(old, new, &map, programs, &changed_pages);
-    Planned {
-        shared: Shared {
-            map,
-            spaces,
-            seals: seals.0.within(makes.start, makes.end),
-            old_len: old.len() as u64,
-            block_log,
-        },
-        makes,
-        frames,
+    let first = runs.partition_point(|run| run.new_end() <= from);
+    let inside = runs[first..].iter().take_while(|run| run.new < to);
+    let cut = inside.map(|run| {
+        let (start, end) = (run.new.max(from), run.new_end().min(to));
+        Run {
+            new: start,
+            old: run.old + (start - run.new),
+            len: end - start,
+        }
+    });
+    cut.take(most).collect()
+}
+
+/// What plans of all groups are made from.
+pub(super) struct Plan<'a> {
+    pub(super) old: &'a [u8],
+    pub(super) new: &'a [u8],
+    pub(super) blocks: &'a NewBlocks,
+    pub(super) programs: &'a [u64],
+    pub(super) seals: &'a (Seals, Free),
+    pub(super) segment_log: u8,
+    pub(super) block_log: u8,
+    /// A frame is closed when so many bytes are sent or differ.
+    pub(super) target: u64,
+}
+
+impl Plan<'_> {
+    /// Plans one group.
+    pub(super) fn group(&self, real: Range<u64>, runs: Vec<Run>) -> Planned {
+        let Self {
+            old, new, blocks, ..
+        } = *self;
+        let map = AddressMap::new(runs, old.len() as u64);
+        let makes = blocks.around(&real);
+        let mut frames = Vec::new();
+        let mut changed_pages = vec![false; old.len() / PAGE + 1];
+        let (mut start, mut weight, mut literals) = (real.start, 0, 0);
+        let mut at = real.start;
+        let mut place = makes.start;
+        while at < real.end {
+            let end = (at + (1 << self.segment_log)).min(real.end);
+            let part = place..blocks.end_of(end);
+            let (sent, differing) = weigh(old, new, &map, &self.seals.1, &part, &mut changed_pages);
+            let heavy = weight > 0 && weight + sent + differing > self.target;
+            // A block that is packed in two frames is sent twice.
+            let heavy = heavy && (weight > 2 * self.target || !blocks.cuts_packed(at));
+            let full = literals + sent > MAX_LITERALS as u64
+                || (at - start) >> self.segment_log >= SEGMENTS;
+            if at > start && (heavy || full) {
+                frames.push(start..at);
+                (start, weight, literals) = (at, 0, 0);
+            }
+            weight += sent + differing;
+            literals += sent;
+            at = end;
+            place = part.end;
+        }
+        frames.push(start..real.end);
+        let spaces = spaces(old, new, &map, self.programs, &changed_pages);
+        Planned {
+            shared: Shared {
+                map,
+                spaces,
+                seals: self.seals.0.within(real.start, real.end),
+                old_len: old.len() as u64,
+                block_log: self.block_log,
+            },
+            real,
+            makes,
+            frames,
+        }
     }
 }
 

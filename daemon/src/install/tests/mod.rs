@@ -14,6 +14,7 @@ use super::*;
 use crate::fetch::{FetchError, Source};
 use crate::slot::testing;
 
+mod chunks;
 mod delta;
 
 const SEGMENT: usize = 65_536;
@@ -56,7 +57,7 @@ impl Source for Memory {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         self.streams.lock().unwrap().push((path.into(), offset));
         let bytes = self.files.get(path).ok_or_else(|| Self::missing(path))?;
-        let mut rest = bytes[offset as usize..].to_vec();
+        let mut rest = bytes.get(offset as usize..).unwrap_or_default().to_vec();
         if let Some(end) = self.breaks.lock().unwrap().pop() {
             rest.truncate(end);
         }
@@ -121,6 +122,7 @@ fn publish(image: &[u8]) -> (Memory, Release) {
             blob: memory.add(frames.concat()),
             frames: memory.add(FrameTable::encode(&lengths)),
         },
+        chunks: None,
         deltas: Vec::new(),
         notes: None,
     };
@@ -150,6 +152,7 @@ fn install_beside(
     let result = Installer {
         source: memory,
         cancel: &Cancel::default(),
+        chosen: &mut |choice| assert!(!choice.reason.is_empty()),
         progress: &mut |_| {},
         pause: &mut |time| pauses.borrow_mut().push(time),
         layout: &layout,

@@ -4,7 +4,7 @@
 //! What is in it is checked exactly as if a server had sent it. All metadata and signed documents come
 //! first and are held in memory; the content that follows is read when it is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ const MOST_FILES: usize = 1024;
 /// Content up to this length that is passed over is kept, all of it up to [`MOST_METADATA`]: a way that
 /// does not fit is followed by one that wants the lists before it.
 const SMALL: u64 = 1 << 20;
+/// The paths of all content, one on each line: what is not there is not looked for.
+const CONTENTS: &str = "bundle/content";
 /// Longest path.
 const MOST_PATH: usize = 512;
 
@@ -32,6 +34,8 @@ pub struct Bundle {
     /// For messages.
     name: String,
     files: BTreeMap<String, Vec<u8>>,
+    /// What it says that it holds.
+    listed: Option<BTreeSet<String>>,
     content: Arc<Mutex<Content>>,
 }
 
@@ -132,9 +136,14 @@ impl Bundle {
         if files.is_empty() {
             return Err(wrong("it holds no metadata"));
         }
+        let listed = files.remove(CONTENTS).map(|text| {
+            let text = String::from_utf8_lossy(&text);
+            text.lines().take(MOST_FILES).map(Into::into).collect()
+        });
         Ok(Self {
             name: name.into(),
             files,
+            listed,
             content: Arc::new(Mutex::new(content)),
         })
     }
@@ -174,6 +183,14 @@ impl Bundle {
 
     /// Goes on to a file of the content.
     fn find(&self, path: &str) -> Result<Entry, FetchError> {
+        // To look for it would pass over what is wanted next.
+        let listed = self.listed.as_ref();
+        if listed.is_some_and(|listed| !listed.contains(path)) {
+            return Err(FetchError::Missing {
+                url: self.url(path),
+                status: 404,
+            });
+        }
         let mut content = self.content();
         loop {
             if let Some(entry) = &content.open
@@ -391,105 +408,4 @@ fn header(block: &[u8; BLOCK]) -> io::Result<Entry> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, bytes) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, path, *bytes).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn open(bytes: Vec<u8>) -> Result<Bundle, BundleError> {
-        Bundle::open("stick", Box::new(io::Cursor::new(bytes)))
-    }
-
-    const FILES: [(&str, &[u8]); 6] = [
-        ("metadata/1.root.json", b"root"),
-        ("targets/releases/kiosk/2/ab.release.json", b"{}"),
-        ("content/aa/list", b"list"),
-        ("content/bb/delta", &[7; 3000]),
-        ("content/cc/large", &[8; 2 << 20]),
-        ("content/dd/pack", &[9; 5000]),
-    ];
-
-    fn all(mut stream: Box<dyn Read + Send>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn gives_its_files_in_order_and_what_is_small_again() {
-        let bundle = open(archive(&FILES)).unwrap();
-        let (product, version) = bundle.release().unwrap();
-        assert_eq!((product.as_str(), version.as_str()), ("kiosk", "2"));
-        assert_eq!(bundle.file("metadata/1.root.json", 10).unwrap(), b"root");
-        for missing in ["metadata/2.root.json", "targets/other"] {
-            let error = bundle.file(missing, 10).unwrap_err();
-            assert!(matches!(error, FetchError::Missing { .. }), "{error}");
-        }
-        assert_eq!(
-            all(bundle.stream("content/bb/delta", 10).unwrap()),
-            [7; 2990]
-        );
-        // Passed over on the way, and kept.
-        assert_eq!(bundle.file("content/aa/list", 10).unwrap(), b"list");
-        assert_eq!(all(bundle.stream("content/dd/pack", 0).unwrap()), [9; 5000]);
-        let error = bundle.stream("content/cc/large", 0).err().unwrap();
-        assert!(matches!(error, FetchError::Missing { .. }), "{error}");
-    }
-
-    #[test]
-    fn older_stream_ends_when_another_file_is_read() {
-        let bundle = open(archive(&FILES)).unwrap();
-        let mut first = bundle.stream("content/bb/delta", 0).unwrap();
-        assert_eq!(first.read(&mut [0; 10]).unwrap(), 10);
-        let second = bundle.stream("content/dd/pack", 4000).unwrap();
-        assert_eq!(first.read(&mut [0; 10]).unwrap(), 0);
-        assert_eq!(all(second), [9; 1000]);
-    }
-
-    #[test]
-    fn limits_hold_and_foreign_files_are_named() {
-        let bundle = open(archive(&FILES)).unwrap();
-        let error = bundle.file("content/aa/list", 3).unwrap_err();
-        assert!(matches!(error, FetchError::TooLong { .. }), "{error}");
-        let long = vec![0; 9 << 20];
-        for (bytes, part) in [
-            (b"just some text, long enough".repeat(40), "checksum"),
-            (archive(&[("metadata/x", &long)]), "too much comes before"),
-            (archive(&[]), "holds no metadata"),
-        ] {
-            let error = open(bytes).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
-        }
-        let truncated = archive(&FILES)[..3000].to_vec();
-        assert!(open(truncated).is_ok());
-        assert!(open(archive(&FILES)[..700].to_vec()).is_err());
-        let two = [
-            ("targets/releases/kiosk/2/a.release.json", b"x".as_slice()),
-            ("targets/releases/kiosk/3/a.release.json", b"x"),
-        ];
-        let error = open(archive(&two)).unwrap().release().unwrap_err();
-        assert!(error.to_string().contains("several"), "{error}");
-    }
-
-    #[test]
-    fn every_damaged_byte_of_a_header_is_noticed_or_harmless() {
-        let whole = archive(&FILES[..3]);
-        for at in 0..BLOCK {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 0x11;
-            if let Ok(bundle) = open(bytes) {
-                // The magic and the version are not under the checksum's rule of every reader.
-                assert!(bundle.files.len() <= 2, "byte {at}");
-            }
-        }
-    }
-}
+mod tests;

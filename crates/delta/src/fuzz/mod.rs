@@ -1,8 +1,14 @@
 //! Bodies of the fuzz targets. Each takes arbitrary bytes and fails only when a promise of this
 //! crate is broken.
 
+mod squash;
+
+use crate::codec::Codecs;
 use crate::container::{Group, HEADER_LEN, Header, Part, Table};
+use crate::filesystem::layout;
 use crate::{Decoder, DeltaError, Images, Options, Outcome, encode};
+
+pub use squash::{Squash, squash_pair};
 
 /// Larger images than this are not made from fuzzed bytes.
 const MOST: u64 = 1 << 18;
@@ -39,6 +45,73 @@ pub fn delta_parts(data: &[u8]) {
     } else if let Ok(made) = outcome {
         assert!(whole.is_some());
         assert_eq!(made.len(), new.len());
+    }
+}
+
+/// The same for a delta between images with compressed blocks: lists, and blocks that do not fit.
+pub fn delta_blocks(data: &[u8]) {
+    let (old, new) = squash_pair(data.first().copied().unwrap_or(0) % 4);
+    let (old, new) = (old.image(), new.image());
+    let Some(mut blob) = delta(&old, &new) else {
+        return;
+    };
+    let images = head(&blob).expect("just made").images;
+    let (changes, _) = data.get(1..).unwrap_or_default().as_chunks::<3>();
+    for [low, high, value] in changes {
+        let place = usize::from(u16::from_le_bytes([*low, *high])) % blob.len();
+        blob[place] ^= value;
+    }
+    let whole = repair(&mut blob);
+    let outcome = decode(&blob, images, &old, 0);
+    if changes.is_empty() {
+        assert_eq!(outcome.expect("nothing was changed"), new);
+    } else if let Ok(made) = outcome {
+        assert!(whole.is_some());
+        assert_eq!(made.len(), new.len());
+    }
+}
+
+/// An image of any bytes, and a sound one with changed bytes: what is found in it lies in it, and
+/// a delta to it and from it gives the very bytes.
+pub fn image_layout(data: &[u8]) {
+    look(data);
+    let (sound, _) = squash_pair(data.first().copied().unwrap_or(0) % 4);
+    let sound = sound.image();
+    let mut changed = sound.clone();
+    let (changes, _) = data.get(1..).unwrap_or_default().as_chunks::<3>();
+    for [low, high, value] in changes {
+        let place = usize::from(u16::from_le_bytes([*low, *high])) % changed.len();
+        changed[place] ^= value;
+    }
+    look(&changed);
+    for (old, new) in [(&sound, &changed), (&changed, &sound)] {
+        let blob = delta(old, new).expect("no limit was set");
+        let images = head(&blob).expect("just made").images;
+        let made = decode(&blob, images, old, 0).expect("proved by the encoder");
+        assert_eq!(&made, new);
+    }
+}
+
+/// Blocks lie in order inside of the image, and none is larger than it may be.
+fn look(image: &[u8]) {
+    let Some(layout) = layout(image) else {
+        return;
+    };
+    let mut codecs = Codecs::default();
+    let mut plain = Vec::new();
+    let mut end = 0;
+    for block in &layout.blocks {
+        assert!(block.offset >= end && block.packed > 0);
+        end = block.end();
+        let start = usize::try_from(block.offset).expect("in the image");
+        let packed = &image[start..usize::try_from(end).expect("in the image")];
+        let most = usize::try_from(block.most).expect("short");
+        if codecs
+            .unpack(layout.family, packed, most, &mut plain)
+            .is_ok()
+        {
+            assert!(plain.len() <= most);
+        }
     }
 }
 
@@ -130,6 +203,8 @@ fn repair(blob: &mut [u8]) -> Option<()> {
     let table_end = HEADER_LEN + usize::try_from(header.table_len).ok()?;
     let table_bytes = blob.get(HEADER_LEN..table_end)?.to_vec();
     header.table_crc = crc32fast::hash(&table_bytes);
+    let lists_end = table_end + usize::try_from(header.lists_len).ok()?;
+    header.lists_crc = crc32fast::hash(blob.get(table_end..lists_end)?);
     let mut table = Table::parse(&table_bytes, &header).ok()?;
     let sum = |part: &mut Part| {
         let from = usize::try_from(part.blob.start).ok()?;

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Makes the images in this folder: `make.sh FOLDER`. As root, because there is a device in them. mksquashfs 4.5.1 must
+# run with the libzstd that this crate links (1.5.7), as LD_LIBRARY_PATH can say.
+set -eu
+out=$(realpath "$1")
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+seq 1 3000 >"$tree/numbers"
+cp "$tree/numbers" "$tree/the-same-numbers"
+mkdir "$tree/many"
+for n in $(seq 1 60); do echo "$n is short" >"$tree/many/$n"; done
+truncate -s 40000 "$tree/holes"
+seq 1 900 | dd of="$tree/holes" bs=1 seek=13000 conv=notrunc status=none
+truncate -s 9000 "$tree/nothing"
+: >"$tree/empty"
+head -c 5000 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 >"$tree/noise" 2>/dev/null
+ln -s numbers "$tree/link"
+ln "$tree/numbers" "$tree/another-name"
+mkfifo "$tree/pipe"
+mknod "$tree/device" b 7 9
+mkdir -p "$tree/a/b/c"
+pack() {
+    find "$tree" -exec touch -h -d @1750000000 {} +
+    mksquashfs "$tree" "$out/$2-$1.squashfs" -quiet -no-progress -noappend -processors 1 -b 4096 \
+        -mkfs-time 1750000000 -all-root -comp "$2" >/dev/null
+}
+for comp in ${COMPRESSORS:-zstd}; do pack old "$comp"; done
+sed -i 's/^1500$/one thousand five hundred/' "$tree/numbers"
+echo "31 has changed" >"$tree/many/31"
+seq 5 400 >"$tree/a/b/c/new"
+for comp in ${COMPRESSORS:-zstd}; do pack new "$comp"; done

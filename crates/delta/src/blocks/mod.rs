@@ -1,0 +1,167 @@
+//! Compressed blocks of both images, and the unpacked images that a delta of them is about.
+//!
+//! In an *unpacked image* each listed block has the place of its plain bytes; everything else is
+//! as in the real one. The two lists say what there is; what is not listed stays as it is. A part
+//! that only moved is one entry however many blocks it has, so the lists of a small change are
+//! small, and a device reads no file system.
+
+mod old;
+mod wire;
+
+use core::ops::Range;
+
+use crate::codec::{Codec, Family};
+
+pub(crate) use old::{OldBlocks, Shelf, Unpacked, read_pieces};
+
+/// What a device does with a block of the old image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Use {
+    /// Unpacks it when one of its bytes is needed.
+    #[default]
+    Unpacked,
+    /// Never looks into it.
+    Opaque,
+}
+
+/// How a block of the new image comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From its plain bytes, by the new image's codec.
+    Packed,
+    /// As it lies in the old image, from this place on.
+    Copied(u64),
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::Copied(0)
+    }
+}
+
+/// One block, or several that need not be told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Block<K> {
+    /// Where it begins in its image.
+    pub(crate) real: u64,
+    /// Its length there, never 0.
+    pub(crate) packed: u64,
+    /// Where it begins in the unpacked image.
+    pub(crate) place: u64,
+    /// Its length there, never 0.
+    pub(crate) plain: u64,
+    pub(crate) kind: K,
+}
+
+impl<K> Block<K> {
+    pub(crate) fn real_end(&self) -> u64 {
+        self.real + self.packed
+    }
+
+    pub(crate) fn place_end(&self) -> u64 {
+        self.place + self.plain
+    }
+}
+
+/// The blocks of one image, in order; they do not overlap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blocks<K> {
+    pub(crate) list: Vec<Block<K>>,
+    /// Length of the image.
+    pub(crate) real_len: u64,
+    /// Length of the unpacked image.
+    pub(crate) len: u64,
+}
+
+impl<K> Blocks<K> {
+    /// No blocks: the unpacked image is the image.
+    pub(crate) fn none(real_len: u64) -> Self {
+        Self {
+            list: Vec::new(),
+            real_len,
+            len: real_len,
+        }
+    }
+
+    /// The number of the first block that ends behind the place of the image.
+    pub(crate) fn at_real(&self, real: u64) -> usize {
+        self.list.partition_point(|block| block.real_end() <= real)
+    }
+
+    /// The number of the first block that ends behind the place of the unpacked image.
+    pub(crate) fn at_place(&self, place: u64) -> usize {
+        self.list
+            .partition_point(|block| block.place_end() <= place)
+    }
+
+    /// Where bytes that are in no block lie in the unpacked image, if `next` is the next block.
+    fn beside(&self, next: usize, real: u64) -> u64 {
+        let before = next.checked_sub(1).and_then(|index| self.list.get(index));
+        before.map_or(real, |block| {
+            block.place_end() + real.saturating_sub(block.real_end())
+        })
+    }
+
+    /// Where the byte at `real` lies in the unpacked image; for one inside of a block, where its
+    /// block begins.
+    pub(crate) fn start_of(&self, real: u64) -> u64 {
+        let next = self.at_real(real);
+        match self.list.get(next) {
+            Some(block) if block.real <= real => block.place,
+            _ => self.beside(next, real),
+        }
+    }
+
+    /// Where everything before `real` ends in the unpacked image; inside of a block, where its
+    /// block ends.
+    pub(crate) fn end_of(&self, real: u64) -> u64 {
+        let next = self.at_real(real);
+        match self.list.get(next) {
+            Some(block) if block.real < real => block.place_end(),
+            _ => self.beside(next, real),
+        }
+    }
+
+    /// The part of the unpacked image that is needed for a part of the image: whole blocks.
+    pub(crate) fn around(&self, real: &Range<u64>) -> Range<u64> {
+        if real.is_empty() {
+            let start = self.start_of(real.start);
+            return start..start;
+        }
+        self.start_of(real.start)..self.end_of(real.end)
+    }
+}
+
+/// Blocks of the new image.
+pub(crate) type NewBlocks = Blocks<Origin>;
+
+impl NewBlocks {
+    /// Whether the place of the image is inside of a block that is packed.
+    pub(crate) fn cuts_packed(&self, real: u64) -> bool {
+        let block = self.list.get(self.at_real(real));
+        block.is_some_and(|block| block.kind == Origin::Packed && block.real < real)
+    }
+}
+
+/// Both lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lists {
+    /// What the old image's blocks are compressed by.
+    pub(crate) family: Family,
+    pub(crate) old: OldBlocks,
+    /// What makes the new image's blocks.
+    pub(crate) codec: Codec,
+    pub(crate) new: NewBlocks,
+}
+
+impl Lists {
+    /// Of images without compressed blocks.
+    pub(crate) fn none(old_len: u64, new_len: u64) -> Self {
+        Self {
+            family: Family::None,
+            old: Blocks::none(old_len),
+            codec: Codec::NONE,
+            new: Blocks::none(new_len),
+        }
+    }
+}
