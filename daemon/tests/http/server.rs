@@ -121,7 +121,7 @@ pub(crate) fn settings(url: &str, ca_file: PathBuf) -> RepositorySettings {
         ca_file,
         root_file: PathBuf::new(),
         poll_interval: Duration::from_secs(60),
-        stall_timeout: Duration::from_secs(1),
+        stall_timeout: Duration::from_secs(30),
         max_rate: None,
         proxy: None,
     }
