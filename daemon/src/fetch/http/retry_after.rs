@@ -39,7 +39,7 @@ mod tests {
             ("Sunday, 06-Nov-94 08:50:07 GMT", Some(30)),
             ("Sun Nov  6 08:50:07 1994", Some(30)),
             ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("Mon, 06 Nov 2094 08:49:00 GMT", Some(86_400)),
+            ("Sat, 06 Nov 2094 08:49:00 GMT", Some(86_400)),
             ("", None),
             ("-5", None),
             ("soon", None),
