@@ -92,8 +92,11 @@ pub fn multipart(data: &[u8]) {
         at = range.end;
         let mut buffer = [0; 100];
         let mut left = range.end - range.start;
-        // The second is left for `next` to pass.
-        while parts != 2 {
+        if parts == 2 {
+            // Left for `next` to pass.
+            continue;
+        }
+        loop {
             match multipart.read(&mut buffer) {
                 Ok(0) => {
                     assert_eq!(left, 0);

@@ -1,5 +1,7 @@
 //! The HTTP client against servers on loopback, good ones and bad ones.
 #![allow(
+    clippy::cast_possible_truncation,
+    clippy::single_range_in_vec_init,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
