@@ -16,7 +16,6 @@ use crate::https::HttpsServer;
 use crate::machine::Machine;
 use crate::product::Product;
 use crate::report::Entry;
-use crate::rootfs::systemd;
 
 /// A boot under emulation, with room for a machine that does other things, too.
 const BOOT: Duration = Duration::from_secs(180);
@@ -361,14 +360,13 @@ impl Story {
         })
     }
 
-    /// The slot that runs, as the system itself says on the console.
-    fn booted_slot(&self) -> Result<String> {
-        let line = self.since_the_start(systemd::UP)?;
-        let slot = line
-            .split("slot=")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        Ok(slot.unwrap_or("?").to_ascii_lowercase())
+    /// The slot that runs, as the system itself says. The line of its start may be lost when the login
+    /// takes the console over: it is asked.
+    fn booted_slot(&mut self) -> Result<String> {
+        self.shell_ready()?;
+        let ask = "tr ' ' '\\n' </proc/cmdline | sed -n 's/^[a-z]*\\.slot=//p'";
+        let slot = self.machine.shell(ask, SHELL)?;
+        Ok(slot.trim().to_ascii_lowercase())
     }
 
     fn wire_bytes(&self) -> u64 {
