@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use switchback_delta::limits::{MAX_SEGMENT_LOG, MIN_SEGMENT_LOG};
 use switchback_delta::{Options, Outcome, Task, encode};
-use switchback_manifest::{Delta, DeltaFormat, Release};
+use switchback_manifest::{Delta, DeltaFormat, ImageFormat, Release};
 use switchback_types::{ByteCount, Digest, Version};
 
 use crate::advice;
@@ -27,6 +27,9 @@ const WORTH: (u64, u64) = (4, 5);
 
 /// What the encoder holds beside both images and its index: frames in work, in bytes.
 const WORKING_BYTES: u64 = 100 << 20;
+
+/// A squashfs image of programs has about so many times its length when it is unpacked.
+const UNPACKED: u64 = 4;
 
 /// Which deltas `publish` is asked for.
 #[derive(Debug, Clone)]
@@ -190,10 +193,16 @@ fn hindrance(release: &Release, base: &Release, allowed: u64) -> Option<Fate> {
         return Some(Fate::SegmentSize { segment_size });
     }
     let index = Options::default().index_bytes as u64;
+    // A compressed image is held as it is and unpacked.
+    let times = match release.image.format {
+        ImageFormat::Squashfs => 1 + UNPACKED,
+        ImageFormat::Ext4 | ImageFormat::Erofs | ImageFormat::Raw => 1,
+    };
     let needed = release
         .image
         .size
         .saturating_add(base.image.size)
+        .saturating_mul(times)
         .saturating_add(index + WORKING_BYTES);
     (needed > allowed).then_some(Fate::TooMuchMemory { needed, allowed })
 }
