@@ -305,6 +305,13 @@ fn an_s3_store_gives_ranges_one_by_one() {
         curl.arg(directory.join("ca.pem"))
             .args(["-H", "x-amz-acl: public-read"]);
         if let Some(data) = data {
+            // Its server waits for the content before it lets curl send it.
+            curl.args([
+                "-H",
+                "Expect:",
+                "-H",
+                "Content-Type: application/octet-stream",
+            ]);
             curl.arg("--data-binary")
                 .arg(format!("@{}", data.display()));
         }
