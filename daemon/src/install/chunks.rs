@@ -12,7 +12,6 @@ use switchback_chunks::{
 };
 use switchback_manifest::{Chunks, Release};
 use switchback_types::{ByteCount, SlotName};
-use switchback_update_core::InstallFailure;
 
 use super::{Fetched, InstallProgress, Installer, Left, Looked, Stage};
 use crate::fetch::{FetchError, Parts};
@@ -37,7 +36,7 @@ impl Installer<'_> {
         let path = chunks.data.path();
         let url = self.source.url(&path);
         let unfit = |error: &ChunkError| Left::Unfit(format!("{url}: {}", chain(error)));
-        let index = self.blob(&chunks.index).map_err(unless_network)?;
+        let index = self.blob(&chunks.index).map_err(Left::unless_content)?;
         fetched.bytes += chunks.index.length;
         let index = Index::parse(&index, document.image.size).map_err(|e| unfit(&e))?;
         let from = looked.first * u64::from(document.image.segment_size);
@@ -161,25 +160,9 @@ impl Installer<'_> {
             });
             match outcome {
                 Ok(()) => return Ok(bytes),
-                Err(error) => self.after_break_of_ranges(&mut breaks, &error)?,
+                Err(error) => self.after_break_of_way(&mut breaks, &error)?,
             }
         }
-    }
-
-    /// Waits, or says that this way does not fit.
-    fn after_break_of_ranges(&mut self, breaks: &mut u32, error: &FetchError) -> Result<(), Left> {
-        if let FetchError::NoRanges { .. } = error {
-            return Err(Left::Unfit(chain(error)));
-        }
-        self.after_break(breaks, error)
-            .map_err(|failure| match (error, unless_network(failure)) {
-                // The server has no more of it, however often it is asked.
-                (
-                    FetchError::EndedEarly { .. },
-                    Left::Failed(InstallFailure::Network { detail }),
-                ) => Left::Unfit(detail),
-                (_, left) => left,
-            })
     }
 
     fn assemble(
@@ -215,7 +198,7 @@ impl Installer<'_> {
                 if assembly.next != before {
                     breaks = 0;
                 }
-                self.after_break_of_ranges(&mut breaks, &error)?;
+                self.after_break_of_way(&mut breaks, &error)?;
             }
             let made = assembly.segment(start..end);
             if Some(&sha256(made)) == looked.segments.get(index) {
@@ -240,14 +223,6 @@ impl Installer<'_> {
             });
         }
         Ok(())
-    }
-}
-
-/// A blob that is gone or damaged does not fit; a bad network is no reason to take more bytes.
-fn unless_network(failure: InstallFailure) -> Left {
-    match failure {
-        InstallFailure::Content { detail } => Left::Unfit(detail),
-        failure => Left::Failed(failure),
     }
 }
 

@@ -5,7 +5,6 @@ use std::io::Read;
 use switchback_delta::{Decoder, DeltaError, Images, Source as OldImage, SourceError};
 use switchback_manifest::{Delta, Release};
 use switchback_types::Digest;
-use switchback_update_core::InstallFailure;
 
 use super::{Fetched, InstallProgress, Installer, Left, Stage};
 use crate::fetch::FetchError;
@@ -128,16 +127,7 @@ impl Installer<'_> {
                 }
                 Err(error) => {
                     connection = None;
-                    let ended_early = matches!(error, FetchError::EndedEarly { .. });
-                    self.after_break(&mut breaks, &error)
-                        .map_err(|failure| match failure {
-                            InstallFailure::Content { detail } => Left::Unfit(detail),
-                            // The server has no more of it, however often it is asked.
-                            InstallFailure::Network { detail } if ended_early => {
-                                Left::Unfit(detail)
-                            }
-                            failure => Left::Failed(failure),
-                        })?;
+                    self.after_break_of_way(&mut breaks, &error)?;
                 }
             }
         }

@@ -187,6 +187,16 @@ enum Left {
     Failed(InstallFailure),
 }
 
+impl Left {
+    /// A blob that is gone or damaged does not fit.
+    fn unless_content(failure: InstallFailure) -> Self {
+        match failure {
+            InstallFailure::Content { detail } => Self::Unfit(detail),
+            failure => Self::Failed(failure),
+        }
+    }
+}
+
 impl From<SlotError> for Left {
     fn from(error: SlotError) -> Self {
         Self::Failed(slot_failure(error))
@@ -220,8 +230,11 @@ impl Installer<'_> {
         let mut why = "no delta leads from what runs".to_owned();
         if let Some(base) = self.base(document) {
             if worth_it(document, &base, looked.as_ref()) {
-                let cost = base.delta.blob.length;
-                let reason = format!("it has {}, {}", ByteCount(cost), everything(document));
+                let reason = format!(
+                    "it has {}, all frames have {}",
+                    ByteCount(base.delta.blob.length),
+                    ByteCount(document.full.blob.length)
+                );
                 self.choose(document, Way::Delta, reason, &mut fetched);
                 match self.by_delta(document, base, first, &mut fetched) {
                     Ok(slot) => return Ok(Installed { slot, fetched }),
@@ -372,6 +385,21 @@ impl Installer<'_> {
         self.wait(asked.unwrap_or(pause))
     }
 
+    /// The same for a way that may be left: a file that is gone or ends early each time, or a server
+    /// that does not serve it so, does not fit; a bad network is no reason to take more bytes.
+    fn after_break_of_way(&mut self, breaks: &mut u32, error: &FetchError) -> Result<(), Left> {
+        if let FetchError::NoRanges { .. } = error {
+            return Err(Left::Unfit(chain(error)));
+        }
+        let ended_early = matches!(error, FetchError::EndedEarly { .. });
+        self.after_break(breaks, error)
+            .map_err(|failure| match failure {
+                // The server has no more of it, however often it is asked.
+                InstallFailure::Network { detail } if ended_early => Left::Unfit(detail),
+                failure => Left::unless_content(failure),
+            })
+    }
+
     /// Waits in slices, so that a cancel is heard.
     fn wait(&mut self, mut time: Duration) -> Result<(), InstallFailure> {
         while !time.is_zero() {
@@ -382,10 +410,6 @@ impl Installer<'_> {
         }
         Ok(())
     }
-}
-
-fn everything(document: &Release) -> String {
-    format!("all frames have {}", ByteCount(document.full.blob.length))
 }
 
 impl Looked {

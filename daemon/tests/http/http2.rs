@@ -10,8 +10,8 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use switchbackd::fetch::{HttpSource, Source};
 
-use super::file;
 use super::server::{Identity, settings};
+use super::{file, joined};
 
 #[derive(Default)]
 struct Counts {
@@ -114,11 +114,7 @@ fn single_ranges_are_under_way_together_on_one_connection() {
         .chain([3_950_000..4_000_000, 0..200_000])
         .collect();
     let mut parts = source.ranges("pack", &ranges).unwrap();
-    let expected: Vec<u8> = ranges
-        .iter()
-        .flat_map(|range| &content[range.start as usize..range.end as usize])
-        .copied()
-        .collect();
+    let expected = joined(&content, &ranges);
     let mut bytes = vec![0; expected.len()];
     parts.fill(&mut bytes).unwrap();
     assert!(bytes == expected);

@@ -21,3 +21,12 @@ fn file(length: u32) -> Vec<u8> {
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect()
 }
+
+/// The bytes of ranges, one after another.
+fn joined(content: &[u8], ranges: &[std::ops::Range<u64>]) -> Vec<u8> {
+    ranges
+        .iter()
+        .flat_map(|range| &content[range.start as usize..range.end as usize])
+        .copied()
+        .collect()
+}

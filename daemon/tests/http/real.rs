@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use switchbackd::fetch::{FetchError, HttpSource, Source};
 
-use super::file;
 use super::server::{Identity, settings};
+use super::{file, joined};
 
 /// A program that is stopped when dropped.
 struct Running(Child);
@@ -119,11 +119,7 @@ fn many(count: u64) -> Vec<Range<u64>> {
 
 fn check(source: &HttpSource, content: &[u8], ranges: &[Range<u64>]) -> u64 {
     let mut parts = source.ranges("pack", ranges).unwrap();
-    let expected: Vec<u8> = ranges
-        .iter()
-        .flat_map(|range| &content[range.start as usize..range.end as usize])
-        .copied()
-        .collect();
+    let expected = joined(content, ranges);
     let mut bytes = vec![0; expected.len()];
     parts.fill(&mut bytes).unwrap();
     assert!(bytes == expected);

@@ -29,18 +29,25 @@ pub fn delta_raw(data: &[u8]) {
 /// Three bytes of data are one change: where, and what.
 pub fn delta_parts(data: &[u8]) {
     let (old, new) = pair(data.first().copied().unwrap_or(0));
-    let Some(mut blob) = delta(&old, &new) else {
+    changed_delta(&old, &new, data);
+}
+
+/// The same for a delta between images with compressed blocks: lists, and blocks that do not fit.
+pub fn delta_blocks(data: &[u8]) {
+    let (old, new) = squash_pair(data.first().copied().unwrap_or(0) % 4);
+    changed_delta(&old.image(), &new.image(), data);
+}
+
+/// The delta between two images with the changes that `data` says.
+fn changed_delta(old: &[u8], new: &[u8], data: &[u8]) {
+    let Some(mut blob) = delta(old, new) else {
         return;
     };
     let images = head(&blob).expect("just made").images;
-    let (changes, _) = data.get(1..).unwrap_or_default().as_chunks::<3>();
-    for [low, high, value] in changes {
-        let place = usize::from(u16::from_le_bytes([*low, *high])) % blob.len();
-        blob[place] ^= value;
-    }
+    let changed = change(&mut blob, data);
     let whole = repair(&mut blob);
-    let outcome = decode(&blob, images, &old, 0);
-    if changes.is_empty() {
+    let outcome = decode(&blob, images, old, 0);
+    if !changed {
         assert_eq!(outcome.expect("nothing was changed"), new);
     } else if let Ok(made) = outcome {
         assert!(whole.is_some());
@@ -48,27 +55,14 @@ pub fn delta_parts(data: &[u8]) {
     }
 }
 
-/// The same for a delta between images with compressed blocks: lists, and blocks that do not fit.
-pub fn delta_blocks(data: &[u8]) {
-    let (old, new) = squash_pair(data.first().copied().unwrap_or(0) % 4);
-    let (old, new) = (old.image(), new.image());
-    let Some(mut blob) = delta(&old, &new) else {
-        return;
-    };
-    let images = head(&blob).expect("just made").images;
+/// Makes the changes that follow the first byte of `data`; says whether there are any.
+fn change(bytes: &mut [u8], data: &[u8]) -> bool {
     let (changes, _) = data.get(1..).unwrap_or_default().as_chunks::<3>();
     for [low, high, value] in changes {
-        let place = usize::from(u16::from_le_bytes([*low, *high])) % blob.len();
-        blob[place] ^= value;
+        let place = usize::from(u16::from_le_bytes([*low, *high])) % bytes.len();
+        bytes[place] ^= value;
     }
-    let whole = repair(&mut blob);
-    let outcome = decode(&blob, images, &old, 0);
-    if changes.is_empty() {
-        assert_eq!(outcome.expect("nothing was changed"), new);
-    } else if let Ok(made) = outcome {
-        assert!(whole.is_some());
-        assert_eq!(made.len(), new.len());
-    }
+    !changes.is_empty()
 }
 
 /// An image of any bytes, and a sound one with changed bytes: what is found in it lies in it, and
@@ -78,11 +72,7 @@ pub fn image_layout(data: &[u8]) {
     let (sound, _) = squash_pair(data.first().copied().unwrap_or(0) % 4);
     let sound = sound.image();
     let mut changed = sound.clone();
-    let (changes, _) = data.get(1..).unwrap_or_default().as_chunks::<3>();
-    for [low, high, value] in changes {
-        let place = usize::from(u16::from_le_bytes([*low, *high])) % changed.len();
-        changed[place] ^= value;
-    }
+    change(&mut changed, data);
     look(&changed);
     for (old, new) in [(&sound, &changed), (&changed, &sound)] {
         let blob = delta(old, new).expect("no limit was set");

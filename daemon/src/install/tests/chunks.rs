@@ -1,7 +1,7 @@
 //! Chunks from either slot, and what follows where they do not fit.
 
 use switchback_chunks::{Builder, Cutting, Packer};
-use switchback_manifest::{Chunks, Delta, DeltaFormat};
+use switchback_manifest::Chunks;
 
 use super::*;
 
@@ -41,16 +41,6 @@ fn pair(cutting: Cutting) -> (Vec<u8>, Vec<u8>) {
     (old, new)
 }
 
-fn known(image: &[u8]) -> ImageIdentity {
-    ImageIdentity {
-        version: "1".parse().unwrap(),
-        sequence: 1,
-        security_epoch: 0,
-        sha256: sha256(image),
-        size: image.len() as u64,
-    }
-}
-
 fn lists(release: &Release) -> u64 {
     release.image.segments.length + release.full.frames.length
 }
@@ -71,7 +61,7 @@ fn only_what_neither_slot_holds_is_fetched() {
             // A part that lies elsewhere, and is overwritten before it is needed: the one that runs has it.
             (&old[..], &moved[..]),
         ] {
-            let known_as = known(running);
+            let known_as = known(running, 1);
             let known_as = Some(&known_as).filter(|_| !running.is_empty());
             let (result, slot, _) =
                 install_beside(running, known_as, false, &memory, &release, before);
@@ -98,13 +88,14 @@ fn chunks_go_on_where_the_connection_broke() {
         let (memory, release) = publish_in(&new, cutting);
         *memory.breaks.lock().unwrap() = vec![10_000, 5000, 4000, 1, 5000, 20];
         let (result, slot, pauses) =
-            install_beside(&old, Some(&known(&old)), false, &memory, &release, &[]);
+            install_beside(&old, Some(&known(&old, 1)), false, &memory, &release, &[]);
         assert_eq!(result.unwrap().way, Way::Chunks);
         assert!(slot[..new.len()] == new);
         assert!(!pauses.is_empty());
         // A server that always breaks is no reason to take more bytes from it.
         *memory.breaks.lock().unwrap() = vec![1; 100];
-        let (result, ..) = install_beside(&old, Some(&known(&old)), false, &memory, &release, &[]);
+        let (result, ..) =
+            install_beside(&old, Some(&known(&old, 1)), false, &memory, &release, &[]);
         let error = result.unwrap_err();
         assert!(matches!(error, InstallFailure::Network { .. }), "{error:?}");
     }
@@ -119,7 +110,7 @@ fn chunks_go_on_where_a_cut_interrupted_them() {
             // In the middle of the next segment.
             let before = &new[..new.len().min(segments * SEGMENT + 30_000)];
             let (result, slot, _) =
-                install_beside(&old, Some(&known(&old)), true, &memory, &release, before);
+                install_beside(&old, Some(&known(&old, 1)), true, &memory, &release, before);
             let fetched = result.unwrap();
             assert!(slot[..new.len()] == new, "{cutting:?}, after {segments}");
             if segments < 9 {
@@ -141,7 +132,8 @@ fn a_segment_that_comes_out_wrong_is_fetched_alone() {
     let first = usize::try_from(index.pack_start()).unwrap() + 20;
     assert!(first < pack);
     memory.files.get_mut(&data).unwrap()[first] ^= 1;
-    let (result, slot, _) = install_beside(&old, Some(&known(&old)), false, &memory, &release, &[]);
+    let (result, slot, _) =
+        install_beside(&old, Some(&known(&old, 1)), false, &memory, &release, &[]);
     let fetched = result.unwrap();
     assert_eq!(fetched.way, Way::Chunks);
     assert!(slot[..new.len()] == new);
@@ -181,7 +173,7 @@ fn the_whole_image_comes_where_chunks_do_not_fit() {
             ..Memory::default()
         };
         let (result, slot, _) =
-            install_beside(&old, Some(&known(&old)), false, &memory, &release, &[]);
+            install_beside(&old, Some(&known(&old, 1)), false, &memory, &release, &[]);
         assert_eq!(result.unwrap().way, Way::Full);
         assert!(slot[..new.len()] == new);
     }
@@ -194,7 +186,7 @@ fn the_whole_image_comes_where_the_slots_hold_nothing_of_it() {
     let other = picture(new.len());
     let (result, slot, _) = install_beside(
         &other,
-        Some(&known(&other)),
+        Some(&known(&other, 1)),
         false,
         &memory,
         &release,
@@ -211,22 +203,17 @@ fn the_whole_image_comes_where_the_slots_hold_nothing_of_it() {
 fn chunks_mend_what_a_delta_from_a_damaged_slot_made() {
     let (old, new) = pair(BLOCKS);
     let (mut memory, mut release) = publish_in(&new, BLOCKS);
-    let mut options = switchback_delta::Options::default();
-    options.segment_log = 16;
-    let outcome = switchback_delta::encode(&old, &new, &options, &|_| true).unwrap();
-    let switchback_delta::Outcome::Delta { blob, .. } = outcome else {
-        panic!("{outcome:?}");
-    };
-    release.deltas.push(Delta {
-        from: sha256(&old),
-        from_size: old.len() as u64,
-        format: DeltaFormat::sbd1(),
-        blob: memory.add(blob),
-    });
+    add_delta(&mut memory, &mut release, &old, &new);
     let mut rotten = old.clone();
     rotten[4 * SEGMENT + 9] ^= 1;
-    let (result, slot, _) =
-        install_beside(&rotten, Some(&known(&old)), false, &memory, &release, &[]);
+    let (result, slot, _) = install_beside(
+        &rotten,
+        Some(&known(&old, 1)),
+        false,
+        &memory,
+        &release,
+        &[],
+    );
     let fetched = result.unwrap();
     assert_eq!(fetched.way, Way::Chunks);
     assert!(slot[..new.len()] == new);

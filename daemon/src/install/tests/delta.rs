@@ -1,7 +1,5 @@
 //! The delta from the image that runs, and what follows where it does not fit.
 
-use switchback_manifest::{Delta, DeltaFormat};
-
 use super::*;
 
 /// An image, its successor with a few changes, and the delta between them in the repository.
@@ -12,31 +10,8 @@ fn successor() -> (Vec<u8>, Vec<u8>, Memory, Release) {
         new[at..at + 100].fill(0x5a);
     }
     let (mut memory, mut release) = publish(&new);
-    let mut options = switchback_delta::Options::default();
-    options.segment_log = 16;
-    // Each of the three changes has a frame of its own.
-    options.frame_bytes = 64;
-    let outcome = switchback_delta::encode(&old, &new, &options, &|_| true).unwrap();
-    let switchback_delta::Outcome::Delta { blob, .. } = outcome else {
-        panic!("{outcome:?}");
-    };
-    release.deltas.push(Delta {
-        from: sha256(&old),
-        from_size: old.len() as u64,
-        format: DeltaFormat::sbd1(),
-        blob: memory.add(blob),
-    });
+    add_delta(&mut memory, &mut release, &old, &new);
     (old, new, memory, release)
-}
-
-fn known(image: &[u8], sequence: u64) -> ImageIdentity {
-    ImageIdentity {
-        version: "1".parse().unwrap(),
-        sequence,
-        security_epoch: 0,
-        sha256: sha256(image),
-        size: image.len() as u64,
-    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use switchback_manifest::{BlobRef, FrameTable, Image, ImageFormat, Pack, Release, TrustedRelease};
+use switchback_manifest::{
+    BlobRef, Delta, DeltaFormat, FrameTable, Image, ImageFormat, Pack, Release, TrustedRelease,
+};
 use switchback_types::Timestamp;
 use switchback_update_core::InstallFailure;
 
@@ -127,6 +129,34 @@ fn publish(image: &[u8]) -> (Memory, Release) {
         notes: None,
     };
     (memory, release)
+}
+
+/// Adds the delta between two images to the release of the second.
+fn add_delta(memory: &mut Memory, release: &mut Release, old: &[u8], new: &[u8]) {
+    let mut options = switchback_delta::Options::default();
+    options.segment_log = 16;
+    // Each change has a frame of its own.
+    options.frame_bytes = 64;
+    let outcome = switchback_delta::encode(old, new, &options, &|_| true).unwrap();
+    let switchback_delta::Outcome::Delta { blob, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    release.deltas.push(Delta {
+        from: sha256(old),
+        from_size: old.len() as u64,
+        format: DeltaFormat::sbd1(),
+        blob: memory.add(blob),
+    });
+}
+
+fn known(image: &[u8], sequence: u64) -> ImageIdentity {
+    ImageIdentity {
+        version: "1".parse().unwrap(),
+        sequence,
+        security_epoch: 0,
+        sha256: sha256(image),
+        size: image.len() as u64,
+    }
 }
 
 /// Installs into a slot that begins with `before`; gives the result and the slot's bytes.
