@@ -1,10 +1,7 @@
 //! Bodies of the fuzz targets. Each takes arbitrary bytes and fails only when a promise of this
 //! crate is broken.
 
-use crate::{
-    Blobs, Builder, ChunkError, Cutting, From, Held, Index, Packer, Scan, Where, list_range,
-    missing, plan, unpack,
-};
+use crate::{Blobs, ChunkError, Cutting, Held, Index, make_image, missing, pack_image, plan};
 
 /// An index and lists of any bytes: an error, or parts that fill the image in order.
 pub fn chunk_index(data: &[u8]) {
@@ -87,15 +84,7 @@ pub(crate) fn pair(byte: u8) -> (Vec<u8>, Vec<u8>) {
 
 /// All blobs of an image.
 pub(crate) fn publish(image: &[u8], cutting: Cutting) -> (Blobs, Vec<u8>) {
-    let mut builder = Builder::new(cutting);
-    let mut packer = Packer::new(image, 3).expect("a sound level");
-    let (mut at, mut pack) = (0, Vec::new());
-    while let Some(len) = cutting.chunk(&image[at..], true) {
-        let packed = packer.pack(at, len, &mut pack).expect("inside the image");
-        builder.push(&image[at..at + len], packed);
-        at += len;
-    }
-    (builder.finish().expect("small"), pack)
+    pack_image(image, cutting, 3).expect("small, and a sound level")
 }
 
 /// The image, from `old` and what is fetched, and how many bytes of the pack are.
@@ -105,42 +94,7 @@ pub(crate) fn fetch(
     old: &[u8],
     len: u64,
 ) -> Result<(Vec<u8>, u64), ChunkError> {
-    let index = Index::parse(&blobs.index, len)?;
-    let mut held = Held::with_room(index.cutting(), old.len() as u64);
-    let mut scan = Scan::new(index.cutting(), Where::Running);
-    assert_eq!(scan.take(&mut held, old, true), old.len());
-    held.sort();
-    let missing = missing(&index, &held, 0)?;
-    let mut lists = Vec::new();
-    for number in &missing {
-        let range = list_range(&index, *number).expect("a group of the index");
-        let range = range.start as usize..range.end as usize;
-        let list = blobs.lists.get(range);
-        lists.extend_from_slice(list.ok_or(ChunkError::Damaged("too short"))?);
-    }
-    let plan = plan(&index, &held, 0, &missing, &lists)?;
-    let mut made = Vec::new();
-    for part in &plan.parts {
-        assert_eq!(part.place, made.len() as u64);
-        let len = part.len as usize;
-        match part.from {
-            From::Zeros => made.resize(made.len() + len, 0),
-            From::Slot(place) => {
-                let start = place.offset as usize;
-                made.extend_from_slice(&old[start..start + len]);
-            }
-            From::Pack {
-                offset,
-                len: packed,
-            } => {
-                let offset = offset - index.pack_start();
-                let end = offset + u64::from(packed);
-                let packed = pack.get(offset as usize..end as usize);
-                let packed = packed.ok_or(ChunkError::Damaged("too short"))?;
-                let before = made.clone();
-                unpack(&before, packed, len, &mut made)?;
-            }
-        }
-    }
-    Ok((made, plan.fetched))
+    let data = [&blobs.lists, pack].concat();
+    let made = make_image(&blobs.index, &data, old, len)?;
+    Ok((made.image, made.chunks))
 }

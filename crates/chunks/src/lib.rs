@@ -35,6 +35,7 @@ mod pack;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use build::{Blobs, Builder};
 pub use cut::Cutting;
@@ -45,6 +46,7 @@ pub use key::Key;
 pub use list::{Chunk, list_range, read_list};
 pub use pack::{Packer, unpack};
 pub use plan::{From, Part, Plan, missing, plan};
+pub use whole::{Made, make_image, pack_image};
 
 /// Most bytes of one chunk.
 pub const MAX_CHUNK: usize = 32 << 10;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use switchback_chunks::{From, Held, Index, Scan, Where, list_range, missing, plan, unpack};
+use switchback_chunks::make_image;
 use switchback_manifest::{Chunks, ImageFormat};
 
 use crate::gc::{GcRequest, gc};
@@ -23,41 +23,14 @@ fn publish(world: &World, number: u64, format: ImageFormat) -> Chunks {
 /// Makes the image from a slot that holds `old`; gives it and how many bytes of the data were read.
 fn fetch(world: &World, chunks: &Chunks, old: &[u8], length: usize) -> (Vec<u8>, usize) {
     let read = |path: String| fs::read(world.path("repo").join(path)).unwrap();
-    let index = Index::parse(&read(chunks.index.path()), length as u64).unwrap();
     let data = read(chunks.data.path());
     assert_eq!(data.len() as u64, chunks.data.length);
-    let part = |start: u64, length: u64| {
-        let start = usize::try_from(start).unwrap();
-        &data[start..start + usize::try_from(length).unwrap()]
-    };
-    let mut held = Held::default();
-    Scan::new(index.cutting(), Where::Running).take(&mut held, old, true);
-    held.sort();
-    let missing = missing(&index, &held, 0).unwrap();
-    let mut lists = Vec::new();
-    for number in &missing {
-        let range = list_range(&index, *number).unwrap();
-        lists.extend_from_slice(part(range.start, range.end - range.start));
-    }
-    let plan = plan(&index, &held, 0, &missing, &lists).unwrap();
-    let mut made = Vec::new();
-    let mut count = lists.len();
-    for piece in plan.parts {
-        let length = usize::try_from(piece.len).unwrap();
-        match piece.from {
-            From::Zeros => made.resize(made.len() + length, 0),
-            From::Slot(place) => {
-                let start = usize::try_from(place.offset).unwrap();
-                made.extend_from_slice(&old[start..start + length]);
-            }
-            From::Pack { offset, len } => {
-                count += len as usize;
-                let before = made.clone();
-                unpack(&before, part(offset, len.into()), length, &mut made).unwrap();
-            }
-        }
-    }
-    (made, count)
+    let index = read(chunks.index.path());
+    let made = make_image(&index, &data, old, length as u64).unwrap();
+    (
+        made.image,
+        usize::try_from(made.lists + made.chunks).unwrap(),
+    )
 }
 
 #[test]

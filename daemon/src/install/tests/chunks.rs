@@ -1,6 +1,6 @@
 //! Chunks from either slot, and what follows where they do not fit.
 
-use switchback_chunks::{Builder, Cutting, Packer};
+use switchback_chunks::{Cutting, pack_image};
 use switchback_manifest::Chunks;
 
 use super::*;
@@ -11,15 +11,7 @@ const CONTENT: Cutting = Cutting::Content { log: 12 };
 /// The repository with an image, also in chunks.
 fn publish_in(image: &[u8], cutting: Cutting) -> (Memory, Release) {
     let (mut memory, mut release) = publish(image);
-    let mut builder = Builder::new(cutting);
-    let mut packer = Packer::new(image, 3).unwrap();
-    let (mut at, mut pack) = (0, Vec::new());
-    while let Some(length) = cutting.chunk(&image[at..], true) {
-        let packed = packer.pack(at, length, &mut pack).unwrap();
-        builder.push(&image[at..at + length], packed);
-        at += length;
-    }
-    let blobs = builder.finish().unwrap();
+    let (blobs, pack) = pack_image(image, cutting, 3).unwrap();
     release.chunks = Some(Chunks {
         index: memory.add(blobs.index),
         data: memory.add([blobs.lists, pack].concat()),
