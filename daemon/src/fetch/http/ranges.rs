@@ -13,7 +13,7 @@ use super::super::multipart::{Multipart, boundary, content_range};
 use super::super::parts::{Parts, Wanted, length};
 use super::HttpSource;
 use super::client::{Answer, Body, Pending, text, transport};
-use super::connect::MOST_STREAMS;
+use super::connect::{MOST_AHEAD, MOST_STREAMS};
 
 /// Most ranges in one question. nginx's default is no limit, Apache's is 200; the header stays below
 /// 2 KiB.
@@ -176,14 +176,29 @@ impl<'a> HttpParts<'a> {
         answer
     }
 
-    /// Asks for more single ranges, until `most` are under way with the `open` ones that are read.
+    /// Asks for more single ranges, until `most` are under way with the `open` one that is read, or many
+    /// bytes are.
     fn ask_ahead(&mut self, open: usize, most: usize) {
-        let spans = self.wanted.spans(most, QUESTION_COST);
-        for span in spans.into_iter().skip(open + self.ahead.len()) {
-            let range = header(std::slice::from_ref(&span));
-            let question = self.source.question(&self.url, range);
-            let pending = self.source.client.start(question);
-            self.ahead.push_back((span, pending));
+        let known = open + self.ahead.len();
+        let mut bytes = 0_u64;
+        for (index, span) in self
+            .wanted
+            .spans(most, QUESTION_COST)
+            .into_iter()
+            .enumerate()
+        {
+            if index > 0 {
+                bytes = bytes.saturating_add(span.end - span.start);
+            }
+            if bytes > MOST_AHEAD {
+                break;
+            }
+            if index >= known {
+                let range = header(std::slice::from_ref(&span));
+                let question = self.source.question(&self.url, range);
+                let pending = self.source.client.start(question);
+                self.ahead.push_back((span, pending));
+            }
         }
     }
 
