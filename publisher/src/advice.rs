@@ -4,8 +4,6 @@ use crate::filesystem::ext4::Superblock;
 use crate::filesystem::tree::Tree;
 use crate::filesystem::{erofs, squashfs, uuid};
 
-use switchback_delta::limits::MAX_PACKED_PLAIN;
-use switchback_delta::{Repacked, zstd_version};
 use switchback_types::ByteCount;
 
 /// A delta may be so much larger than all files that changed, before it looks odd: in bytes.
@@ -28,33 +26,6 @@ pub(crate) fn on(old: &[u8], new: &[u8], cost: u64) -> Vec<String> {
         on_erofs(&before, &after, &mut found);
     }
     found
-}
-
-/// Whether a device can make the blocks of a new squashfs image from what is in them.
-pub(crate) fn on_blocks(new: &[u8], repacked: &Repacked) -> Option<String> {
-    let superblock = squashfs::Superblock::read(new)?;
-    let size = usize::try_from(superblock.block_size).unwrap_or(usize::MAX);
-    if superblock.compressor_name() != "zstd" || size > MAX_PACKED_PLAIN {
-        return Some(
-            "the delta is one of compressed bytes, which differ far more than what is in them; \
-             build with `mksquashfs -comp zstd -b 128K`"
-                .into(),
-        );
-    }
-    let Repacked {
-        changed,
-        reproduced,
-        sent,
-    } = *repacked;
-    (reproduced < changed).then(|| {
-        format!(
-            "{} of {changed} changed blocks do not come out of zstd {} as they are, which devices \
-             have, and are sent compressed ({}); build with a mksquashfs that uses the same version",
-            changed - reproduced,
-            zstd_version(),
-            ByteCount(sent)
-        )
-    })
 }
 
 fn ext4(before: &Superblock, after: &Superblock, found: &mut Vec<String>) {
