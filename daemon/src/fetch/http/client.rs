@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use super::super::FetchError;
 use super::super::rate::Pace;
 use super::connect::{Connection, Sender, authority, connect};
+use super::trouble::{kind, transport};
 use super::{redirect, retry_after};
 use crate::report::chain;
 
@@ -213,9 +214,7 @@ impl Body {
             let next = async { tokio::time::timeout(time, next).await };
             match self.client.runtime.block_on(next) {
                 Ok(Some(Ok(piece))) => self.piece = piece,
-                Ok(Some(Err(error))) => {
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
-                }
+                Ok(Some(Err(error))) => return Err(io::Error::new(kind(&error), error)),
                 Ok(None) => return Ok(0),
                 Err(_) => {
                     let what = format!("nothing came for {} s", time.as_secs());
@@ -458,11 +457,4 @@ async fn drain(response: Response<Incoming>, time: Duration) {
     let all = async { while let Some(Ok(_)) = next(&mut incoming).await {} };
     // The connection is not used again then.
     let _ = tokio::time::timeout(time, all).await;
-}
-
-pub(super) fn transport(url: &str, error: &dyn std::error::Error) -> FetchError {
-    FetchError::Transport {
-        url: url.into(),
-        detail: chain(error),
-    }
 }

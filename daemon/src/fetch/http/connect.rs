@@ -22,14 +22,14 @@ use crate::report::chain;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of one answer that HTTP/2 may send before they are read: no more than this comes in the time of one
 /// way there and back.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 512 * 1024;
 /// The same for all answers together: that which is read, ranges behind it ([`MOST_AHEAD`]) and a stream that is
 /// open beside them, so that none waits for one that is not read.
 const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
 /// Ranges under way at once over HTTP/2.
 pub(super) const MOST_STREAMS: usize = 32;
 /// Bytes of those that are not read yet.
-pub(super) const MOST_AHEAD: u64 = 1024 * 1024;
+pub(super) const MOST_AHEAD: u64 = 512 * 1024;
 /// Most bytes of an answer's head.
 const MOST_HEAD: usize = 32 * 1024;
 

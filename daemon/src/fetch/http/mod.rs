@@ -5,6 +5,7 @@ mod connect;
 mod ranges;
 mod redirect;
 mod retry_after;
+mod trouble;
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -20,8 +21,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use self::client::{Answer, Client, Manner, Question, text, transport};
+use self::client::{Answer, Client, Manner, Question, text};
 use self::ranges::HttpParts;
+use self::trouble::{broke, transport};
 use super::multipart::content_range;
 use super::parts::length;
 use super::{FetchError, Parts, Source};
@@ -153,7 +155,7 @@ impl Source for HttpSource {
                     let detail = format!("only {received} bytes in {} s", whole.as_secs());
                     return Err(FetchError::Transport { url, detail });
                 }
-                count => count.map_err(|error| transport(&url, &error))?,
+                count => count.map_err(|error| broke(&url, &error))?,
             };
             if count == 0 {
                 return Ok(bytes);
@@ -187,7 +189,7 @@ impl Source for HttpSource {
             let detail = format!("asked from byte {offset}, answered from byte {starts_at}");
             return Err(FetchError::Transport { url, detail });
         }
-        skip(&mut answer.body, offset - starts_at).map_err(|error| transport(&url, &error))?;
+        skip(&mut answer.body, offset - starts_at).map_err(|error| broke(&url, &error))?;
         Ok(Box::new(answer.body))
     }
 

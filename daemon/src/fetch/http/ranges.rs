@@ -12,8 +12,9 @@ use super::super::FetchError;
 use super::super::multipart::{Multipart, boundary, content_range};
 use super::super::parts::{Parts, Wanted, length};
 use super::HttpSource;
-use super::client::{Answer, Body, Pending, text, transport};
+use super::client::{Answer, Body, Pending, text};
 use super::connect::{MOST_AHEAD, MOST_STREAMS};
+use super::trouble::broke;
 
 /// Most ranges in one question. nginx's default is no limit, Apache's is 200; the header stays below
 /// 2 KiB.
@@ -279,12 +280,7 @@ impl Parts for HttpParts<'_> {
                 }
                 Err(Trouble::Broke(error)) => {
                     self.done();
-                    return Err(match error.kind() {
-                        io::ErrorKind::UnexpectedEof => FetchError::EndedEarly {
-                            url: self.url.clone(),
-                        },
-                        _ => transport(&self.url, &error),
-                    });
+                    return Err(broke(&self.url, &error));
                 }
                 Err(Trouble::Wrong(why)) if several => {
                     self.source.ask_one_by_one(&self.url, &why);
