@@ -192,6 +192,7 @@ fn images(rootfs: &SystemdRootfs<'_>, overlay: &Path, short: bool) -> Result<Ima
         (3, Variant::UnhealthyApp),
         (4, Variant::PanicInit),
         (5, Variant::HangInit),
+        (6, Variant::Good),
     ];
     // Those that the short story does not tell are not built.
     let told = variants
