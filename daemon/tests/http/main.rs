@@ -10,6 +10,7 @@
 
 mod http2;
 mod network;
+mod proxies;
 mod proxy;
 mod ranges;
 mod real;
