@@ -1,7 +1,8 @@
 //! `conformance`: the device's TUF client against the cases of the public suite.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -9,13 +10,14 @@ use crate::process::cargo;
 
 const PACKAGE: &str = "switchback-tuf-conformance";
 
-/// From the command line: our own rendering of the cases, or with `--suite DIR` the public suite itself, from a
-/// checkout that the user has.
+/// From the command line: our own rendering of the cases; with `--suite DIR` the public suite itself, from a
+/// checkout that the user has; with `--python-tuf` the other way round, a repository of ours for python-tuf.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     match words {
         [] => cargo(&["test", "--locked", "--package", PACKAGE]),
         ["--suite", directory] => suite(&std::path::absolute(directory)?),
-        _ => bail!("conformance: usage: [--suite DIRECTORY]"),
+        ["--python-tuf"] => python_tuf(),
+        _ => bail!("conformance: usage: [--suite DIRECTORY | --python-tuf]"),
     }
 }
 
@@ -28,28 +30,12 @@ fn suite(directory: &Path) -> anyhow::Result<()> {
             directory.display()
         );
     }
-    for (program, package) in [("python3", "python3"), ("faketime", "faketime")] {
-        let found = Command::new(program).arg("--version").output();
-        if found.is_err() {
-            bail!("`{program}` is missing: apt-get install {package}");
-        }
+    if Command::new("faketime").arg("--version").output().is_err() {
+        bail!("`faketime` is missing: apt-get install faketime");
     }
     cargo(&["build", "--locked", "--package", PACKAGE])?;
-    let place = std::path::absolute("target/conformance")?;
-    let environment = place.join("environment");
-    if !environment.join("bin/pytest").exists() {
-        println!(
-            "installing the suite's packages from PyPI into {}",
-            environment.display()
-        );
-        // Without Debian's python3-venv this says what to install.
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&environment))?;
-        let mut pip = Command::new(environment.join("bin/pip"));
-        run(pip.args(["install", "--quiet"]).arg(directory))?;
-    }
-    let report = place.join("report.xml");
+    let environment = environment("suite", &[directory.as_os_str()])?;
+    let report = environment.join("report.xml");
     let client: PathBuf = std::path::absolute("target/debug/tuf-conformance-client")?;
     run(Command::new(environment.join("bin/pytest"))
         .args(["--quiet", "tuf_conformance", "-p", "no:cacheprovider"])
@@ -72,6 +58,60 @@ fn suite(directory: &Path) -> anyhow::Result<()> {
         bail!("{skipped} cases were left out");
     }
     Ok(())
+}
+
+/// Publishes with `switchback-repo` and reads with python-tuf.
+fn python_tuf() -> anyhow::Result<()> {
+    cargo(&["build", "--locked", "--package", "switchback-repo"])?;
+    let environment = environment("python-tuf", &["tuf==7.0.0".as_ref()])?;
+    let place = environment.join("published");
+    if place.exists() {
+        std::fs::remove_dir_all(&place)?;
+    }
+    std::fs::create_dir_all(&place)?;
+    let image = place.join("image");
+    std::fs::write(&image, vec![b'x'; 1 << 20])?;
+    let publish = |verb: &[&str]| {
+        let mut program = Command::new("target/debug/switchback-repo");
+        program.arg("--quiet").args(verb);
+        program.arg("--repo").arg(place.join("repository"));
+        program.arg("--keys").arg(place.join("keys"));
+        program
+    };
+    run(publish(&["init", "--product", "gw"]).stdout(Stdio::null()))?;
+    for version in ["1", "2"] {
+        let words = ["publish", "--version", version, "--compatible", "board"];
+        run(publish(&words)
+            .args(["--channel", "stable", "--image"])
+            .arg(&image)
+            .stdout(Stdio::null()))?;
+    }
+    run(Command::new(environment.join("bin/python"))
+        .arg("crates/tuf-conformance/python-tuf/read.py")
+        .arg(place.join("repository"))
+        .arg(place.join("keys/root.json"))
+        .args(["channels/gw/stable.json"])
+        .args(["releases/gw/1/release.json", "releases/gw/2/release.json"]))
+}
+
+/// A directory below `target` with a Python of its own that has these packages.
+fn environment(name: &str, packages: &[&OsStr]) -> anyhow::Result<PathBuf> {
+    let environment = std::path::absolute("target/conformance")?.join(name);
+    let done = environment.join("installed");
+    if !done.exists() {
+        println!(
+            "installing packages from PyPI into {}",
+            environment.display()
+        );
+        // Without Debian's python3-venv this says what to install.
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment))?;
+        let mut pip = Command::new(environment.join("bin/pip"));
+        run(pip.args(["install", "--quiet"]).args(packages))?;
+        std::fs::write(done, "")?;
+    }
+    Ok(environment)
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
