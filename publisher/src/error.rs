@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use switchback_manifest::{ManifestError, Release};
 use switchback_types::{Digest, ProductName, Timestamp, Version};
 
+use crate::keys::KeyError;
 use crate::repository::list;
 use crate::role::Role;
 
@@ -98,14 +99,9 @@ pub enum RepoError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The repository does not list the key.
-    #[error("the repository does not list the key {} for the {role} role, or wants more signatures than this one; use the keys that the repository was made with", path.display())]
-    KeyNotListed {
-        /// Whose key.
-        role: Role,
-        /// The file.
-        path: PathBuf,
-    },
+    /// Keys do not fit together.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// No key could be made.
     #[error("the cryptography library made no key for the {role} role")]
     KeyGeneration {
@@ -461,7 +457,7 @@ impl RepoError {
             | Self::KeyMissing { .. }
             | Self::KeyUnusable { .. }
             | Self::KeyMode { .. }
-            | Self::KeyNotListed { .. }
+            | Self::Keys(_)
             | Self::KeyGeneration { .. }
             | Self::Policy { .. } => ExitKind::Keys,
             Self::Document { .. }

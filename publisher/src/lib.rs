@@ -28,7 +28,7 @@ mod format;
 pub mod gc;
 pub mod init;
 pub mod inspect;
-mod keys;
+pub mod keys;
 mod metadata;
 mod output;
 mod progress;
@@ -37,6 +37,7 @@ pub mod release;
 mod repository;
 mod role;
 mod run;
+mod signing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ mod unpack;
 
 pub use edit::Workplace;
 pub use error::{ExitKind, RepoError};
-pub use keys::{Keys, RoleKey};
+pub use keys::{KeyError, Keys, RoleKey};
 pub use metadata::Metadata;
 pub use repository::{Repository, artifact_file};
 pub use role::{Lifetime, Lifetimes, ParseLifetimeError, Role};

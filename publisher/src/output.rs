@@ -13,6 +13,9 @@ use crate::channel::ChannelSet;
 use crate::explain::{DeltaExplained, DeltaHeader, Explained, PartsExplained};
 use crate::gc::Collected;
 use crate::inspect::{FileReport, RepositoryReport};
+use crate::keys::MadeKey;
+use crate::keys::elsewhere::SignedElsewhere;
+use crate::keys::list::KeysReport;
 use crate::refresh::Refreshed;
 use crate::release::Published;
 
@@ -30,6 +33,10 @@ pub(crate) enum Answer {
     ChannelSet(ChannelSet),
     Channels(Vec<Channel>),
     Refreshed(Refreshed),
+    Keys(KeysReport),
+    KeyMade(MadeKey),
+    SetAside(Vec<PathBuf>),
+    Signed(SignedElsewhere),
     Collected(Collected),
     Bundled(Bundled),
     Explained(Explained),
@@ -69,6 +76,12 @@ impl Answer {
                     role.role, role.version, role.expires
                 )
             }),
+            Self::Keys(report) => write!(out, "{report}"),
+            Self::KeyMade(made) => writeln!(out, "{made}"),
+            Self::SetAside(files) => files
+                .iter()
+                .try_for_each(|file| writeln!(out, "set aside: {}", file.display())),
+            Self::Signed(signed) => writeln!(out, "{signed}"),
             Self::Collected(collected) => write_collected(collected, out),
             Self::Bundled(bundled) => write_bundled(bundled, out),
             Self::Explained(explained) => write_explained(explained, out),
@@ -88,6 +101,10 @@ impl Answer {
             Self::ChannelSet(set) => tree(set)?,
             Self::Channels(channels) => json!({ "channels": channels }),
             Self::Refreshed(refreshed) => tree(refreshed)?,
+            Self::Keys(report) => tree(report)?,
+            Self::KeyMade(made) => tree(made)?,
+            Self::SetAside(files) => json!({ "set_aside": files }),
+            Self::Signed(signed) => tree(signed)?,
             Self::Collected(collected) => tree(collected)?,
             Self::Bundled(bundled) => tree(bundled)?,
             Self::Explained(explained) => tree(explained)?,

@@ -1,11 +1,14 @@
 //! The command line: what the verbs are called and what they take.
 
+mod keys;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
+pub use self::keys::{ChangeArgs, KeysVerb, SignArgs, TakeInArgs};
 use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
 
@@ -50,6 +53,14 @@ pub enum Verb {
     Channel(ChannelVerb),
     /// Sign anew before signatures run out: snapshot and timestamp, unless roles are given.
     Refresh(RefreshArgs),
+    /// Show and change which keys sign what.
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// Sign root or targets that were set aside, on the machine that has their keys. It needs no
+    /// repository and no network.
+    Sign(SignArgs),
+    /// Take root or targets into the repository that were set aside and signed elsewhere.
+    TakeIn(TakeInArgs),
     /// Take old releases out of the repository and delete what nothing needs any more.
     ///
     /// Releases that a channel names and the newest ones of each product stay, with everything
@@ -310,6 +321,10 @@ pub struct RefreshArgs {
     /// A role to sign anew; may be given several times.
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<Role>,
+    /// Write the root or targets into this directory, for keys that are elsewhere to sign (`sign`,
+    /// then `take-in`), instead of publishing them.
+    #[arg(long, value_name = "DIR", requires = "roles")]
+    pub set_aside: Option<PathBuf>,
 }
 
 /// Arguments of `gc`.

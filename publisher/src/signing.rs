@@ -1,0 +1,148 @@
+//! Signatures over metadata: who is listed, who signs, and whether they are enough.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::Path;
+
+use aws_lc_rs::rand::SystemRandom;
+use serde::Serialize;
+use tough::schema::{self, RoleType, Root, Signature, Signed, Targets};
+use tough::sign::Sign as _;
+
+use crate::error::{RepoError, io};
+use crate::keys::{KeyError, KeyId, RoleKey};
+use crate::role::Role;
+
+/// The keys of a role, and how many of them must sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) ids: Vec<KeyId>,
+    pub(crate) threshold: u64,
+}
+
+impl Listed {
+    /// As root lists one of the top-level roles.
+    pub(crate) fn in_root(root: &Root, kind: RoleType) -> Self {
+        root.roles.get(&kind).map_or(
+            Self {
+                ids: Vec::new(),
+                threshold: 0,
+            },
+            |keys| Self {
+                ids: keys.keyids.clone(),
+                threshold: keys.threshold.get(),
+            },
+        )
+    }
+
+    /// As targets list a role that they delegate to.
+    pub(crate) fn in_targets(targets: &Targets, role: Role) -> Self {
+        let delegations = targets.delegations.as_ref();
+        let mut roles = delegations
+            .into_iter()
+            .flat_map(|delegations| &delegations.roles);
+        let found = roles.find(|found| found.name == role.as_str());
+        found.map_or(
+            Self {
+                ids: Vec::new(),
+                threshold: 0,
+            },
+            |role| Self {
+                ids: role.keyids.clone(),
+                threshold: role.threshold.get(),
+            },
+        )
+    }
+
+    fn signatures<T>(&self, signed: &Signed<T>) -> u64 {
+        let signers: BTreeSet<&[u8]> = signed
+            .signatures
+            .iter()
+            .filter(|signature| self.ids.contains(&signature.keyid))
+            .map(|signature| signature.keyid.as_ref())
+            .collect();
+        signers.len() as u64
+    }
+
+    /// Whether enough of them have signed.
+    ///
+    /// # Errors
+    /// [`KeyError::TooFewSignatures`].
+    pub(crate) fn satisfied_by<T>(&self, role: Role, signed: &Signed<T>) -> Result<(), RepoError> {
+        let have = self.signatures(signed);
+        if have < self.threshold || have == 0 {
+            return Err(KeyError::TooFewSignatures {
+                role,
+                have,
+                need: self.threshold.max(1),
+            }
+            .into());
+        }
+        Ok(())
+    }
+}
+
+/// Signs with all of these keys.
+pub(crate) fn sign<'k, T: schema::Role>(
+    role: Role,
+    value: T,
+    keys: impl Iterator<Item = &'k RoleKey>,
+) -> Result<Signed<T>, RepoError> {
+    let mut signed = Signed {
+        signed: value,
+        signatures: Vec::new(),
+    };
+    add_signatures(role, &mut signed, keys)?;
+    Ok(signed)
+}
+
+/// Signs with those of these keys that have not signed yet. Gives how many did.
+pub(crate) fn add_signatures<'k, T: schema::Role>(
+    role: Role,
+    signed: &mut Signed<T>,
+    keys: impl Iterator<Item = &'k RoleKey>,
+) -> Result<usize, RepoError> {
+    let fail =
+        |source: Box<dyn std::error::Error + Send + Sync>| RepoError::Signing { role, source };
+    let message = signed
+        .signed
+        .canonical_form()
+        .map_err(|source| fail(Box::new(source)))?;
+    let before = signed.signatures.len();
+    for key in keys {
+        if signed
+            .signatures
+            .iter()
+            .any(|signature| signature.keyid == *key.id())
+        {
+            continue;
+        }
+        let signer = key.signer()?;
+        let random = SystemRandom::new();
+        let bytes = block_on(signer.sign(&message, &random))?.map_err(fail)?;
+        signed.signatures.push(Signature {
+            keyid: key.id().clone(),
+            sig: bytes.into(),
+        });
+    }
+    Ok(signed.signatures.len() - before)
+}
+
+/// Metadata as text with its keys in order: signing the same thing again gives the same bytes. Without blanks
+/// between them: every device reads most of these files at every update.
+pub(crate) fn text<T: Serialize>(signed: &Signed<T>) -> Vec<u8> {
+    // The same value has been serialised a moment ago, to sign it.
+    let value = serde_json::to_value(signed).expect("what was signed can be written");
+    let mut bytes = serde_json::to_vec(&value).expect("a JSON value can be written");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Runs one call of the signing library, which is asynchronous, to its end.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, RepoError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io("start threads for", Path::new("reading metadata")))?;
+    Ok(runtime.block_on(future))
+}
