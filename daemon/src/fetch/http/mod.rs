@@ -33,6 +33,21 @@ use crate::settings::RepositorySettings;
 /// server on average.
 const LEAST_RATE: u64 = 256;
 
+/// A file of this length or less may be asked for to learn something.
+const SMALL: usize = 64 * 1024;
+
+/// How a server answers a question for several ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Ability {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// With all of them.
+    Several,
+    /// Not well: it is asked for one at a time.
+    One,
+}
+
 /// A repository behind an https:// address.
 pub struct HttpSource {
     client: Arc<Client>,
@@ -40,8 +55,10 @@ pub struct HttpSource {
     stall: Duration,
     /// The file that was streamed last and the version of it that the server named.
     version: Mutex<Option<(String, String)>>,
-    /// Set once a question for several ranges was not answered well.
-    one_by_one: AtomicBool,
+    /// How questions for several ranges are answered.
+    ability: Mutex<Ability>,
+    /// A small file that was fetched: a question about it costs little, whatever comes back.
+    small: Mutex<Option<String>>,
     /// Whether the last answer came on a connection that can have several under way.
     multiplexed: AtomicBool,
 }
@@ -91,20 +108,40 @@ impl HttpSource {
             base: settings.url.clone(),
             stall: settings.stall_timeout,
             version: Mutex::default(),
-            one_by_one: AtomicBool::default(),
+            ability: Mutex::default(),
+            small: Mutex::default(),
             multiplexed: AtomicBool::default(),
         })
     }
 
-    /// Whether several ranges may be asked for at once.
+    /// Whether several ranges may be asked for at once. A server that does not know this sends the whole file
+    /// instead, and megabytes of it are under way before that is noticed: it is asked about a small file first.
     fn takes_several(&self) -> bool {
-        !self.one_by_one.load(Ordering::Relaxed)
+        let mut ability = self.ability.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ability == Ability::Unknown {
+            let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(url) = small.as_deref() else {
+                return true;
+            };
+            match ranges::gives_several(&self.client, url) {
+                Ok(true) => *ability = Ability::Several,
+                Ok(false) => {
+                    tracing::debug!("{url}: the server gives one range at a time");
+                    *ability = Ability::One;
+                }
+                // Whatever is asked next shows it.
+                Err(_) => return false,
+            }
+        }
+        *ability == Ability::Several
     }
 
     /// Notes that the server does not answer such a question well.
     fn ask_one_by_one(&self, url: &str, why: &str) {
-        if !self.one_by_one.swap(true, Ordering::Relaxed) {
+        let mut ability = self.ability.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ability != Ability::One {
             tracing::info!("{url}: asked for several ranges: {why}; asking for one at a time");
+            *ability = Ability::One;
         }
     }
 
@@ -158,6 +195,11 @@ impl Source for HttpSource {
                 count => count.map_err(|error| broke(&url, &error))?,
             };
             if count == 0 {
+                // Three bytes are the least that two ranges with something between them can be of.
+                if (3..=SMALL).contains(&bytes.len()) {
+                    let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+                    *small = Some(url);
+                }
                 return Ok(bytes);
             }
             bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
