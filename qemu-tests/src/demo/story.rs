@@ -170,7 +170,6 @@ impl Story {
                 .other
                 .insert("apply_seconds".into(), json!(seconds.round()));
             story.hear("version 2 for slot b is on trial", UPDATE)?;
-            story.daemon_peak();
             story.hear("version 2 for slot b is healthy and committed", UPDATE)?;
             story.hear("version 2 runs already", UPDATE)?;
             Ok("committed".into())
@@ -233,18 +232,6 @@ impl Story {
             story.shell_ready()?;
             Ok("committed; what the channel names is older".into())
         })
-    }
-
-    /// The most memory that the daemon had which was stopped last, from what its unit says then.
-    fn daemon_peak(&mut self) {
-        let said = "SB: daemon VmHWM: ";
-        let lines = self.machine.lines();
-        let last = lines.iter().rev().find_map(|line| {
-            let (_, after) = line.text.split_once(said)?;
-            after.split(' ').next()?.parse::<u64>().ok()
-        });
-        let figures = &mut self.teller.figures.other;
-        figures.insert("daemon_peak_kib_of_16384".into(), json!(last));
     }
 
     /// The journal is asked by message id, as a monitoring system would.
