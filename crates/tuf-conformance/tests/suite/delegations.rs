@@ -13,6 +13,9 @@ rendered! {
     test_delegation_not_in_snapshot,
 }
 
+/// The search has come to its end.
+const NOBODY: &str = "nobody speaks about it";
+
 /// Role names, and how they look in a request.
 const UNUSUAL: &[(&str, &str)] = &[
     ("?", "%3F"),
@@ -25,7 +28,7 @@ fn test_unusual_role_name(stage: &mut Stage, &(role, quoted): &(&str, &str)) {
     stage.repository.delegate("targets", role, &["*"], false);
     stage.repository.publish_all();
     stage.init();
-    stage.fails_to_download(&["nowhere"]);
+    stage.fails_to_download(&["nowhere"], NOBODY);
     asked_for_delegated(stage, &[quoted]);
     // A fifth file, and in the same directory as the others.
     assert_eq!(stage.trusted().len(), 5);
@@ -126,7 +129,7 @@ fn test_graph_traversal(
         repository.delegate(delegator, role, &[pattern], terminating);
     }
     stage.repository.publish_all();
-    stage.fails_to_download(&["nowhere"]);
+    stage.fails_to_download(&["nowhere"], NOBODY);
     asked_for_delegated(stage, asked);
 }
 
@@ -208,7 +211,7 @@ fn test_targetfile_search(stage: &mut Stage, &(_, path, found, asked): &Search) 
         let content = stage.contents[path].clone();
         stage.holds_artifacts(&[&content]);
     } else {
-        stage.fails_to_download(&[path]);
+        stage.fails_to_download(&[path], NOBODY);
         stage.holds_artifacts(&[]);
     }
     asked_for_delegated(stage, asked);
@@ -229,7 +232,8 @@ fn test_cached_role_is_verified_against_current_delegator(stage: &mut Stage) {
     stage.add_artifact("release", "team-a/root.json", b"good");
     stage.add_artifact("release", "team-b/root.json", b"evil");
     stage.repository.publish_all();
-    stage.fails_to_download(&["team-a/root.json", "team-b/root.json"]);
+    let both = ["team-a/root.json", "team-b/root.json"];
+    stage.fails_to_download(&both, "0 valid signatures of role release");
     stage.holds_artifacts(&[b"good"]);
 }
 
@@ -243,7 +247,7 @@ fn test_delegation_not_in_snapshot(stage: &mut Stage) {
     repository.publish("snapshot");
     repository.publish_timestamp();
     stage.refreshes();
-    stage.fails_to_download(&["delegated/file"]);
+    stage.fails_to_download(&["delegated/file"], "does not list role delegated");
     stage.asked_for(&["2.root.json", "timestamp.json"]);
     assert_eq!(stage.version("delegated"), None);
 }

@@ -52,9 +52,9 @@ fn test_repository_substitutes_target_file(stage: &mut Stage) {
         *content = b"evil".to_vec();
     }
     // Fine if nothing is fetched, as what is held is still right.
-    stage.tries_to_download(&[PATH]);
+    drop(stage.tries_to_download(&[PATH]));
     stage.holds_artifacts(&[CONTENT]);
-    stage.fails_to_download(&["other.bin"]);
+    stage.fails_to_download(&["other.bin"], "has 4 bytes, 5 are signed");
     stage.holds_artifacts(&[CONTENT]);
 }
 
@@ -89,7 +89,7 @@ fn test_multiple_changes_to_target(stage: &mut Stage) {
         stage.contents.insert(PATH.into(), b"evil".to_vec());
         stage.repository.publish_all();
         // Fine if nothing is fetched, as above.
-        stage.tries_to_download(&[PATH]);
+        drop(stage.tries_to_download(&[PATH]));
         check(stage, held(content, &others));
     }
 }
@@ -130,7 +130,7 @@ fn test_download_with_unknown_hash_algorithm(stage: &mut Stage) {
     stage.repository.role("targets")["targets"][PATH]["hashes"] = json!({"unknown": digest});
     stage.repository.publish_all();
     stage.init();
-    stage.fails_to_download(&[PATH]);
+    stage.fails_to_download(&[PATH], "none of the hashes known here");
     stage.holds_artifacts(&[]);
 }
 

@@ -31,7 +31,7 @@ fn test_faketime(stage: &mut Stage) {
     stage.repository.publish_root();
     stage.refreshes();
     stage.now = day(8);
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("root version 2 expired");
 }
 
 /// A root is kept first, and only then asked for its expiry.
@@ -43,7 +43,7 @@ fn test_root_expired(stage: &mut Stage) {
     stage.repository.role("root")["expires"] = json!(PAST);
     stage.repository.publish_root();
     stage.repository.publish_all();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("root version 3 expired");
     stage.trusts(&[
         ("root", 3),
         ("snapshot", 1),
@@ -57,7 +57,7 @@ fn test_timestamp_expired(stage: &mut Stage) {
     stage.refreshes();
     stage.repository.role("timestamp")["expires"] = json!(PAST);
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("timestamp version 2 expired");
     stage.trusts(&[
         ("root", 1),
         ("snapshot", 1),
@@ -72,7 +72,7 @@ fn test_snapshot_expired(stage: &mut Stage) {
     stage.repository.role("snapshot")["expires"] = json!(PAST);
     stage.repository.publish_snapshot();
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("snapshot version 2 expired");
     stage.trusts(&[
         ("root", 1),
         ("snapshot", 1),
@@ -86,7 +86,7 @@ fn test_targets_expired(stage: &mut Stage) {
     stage.refreshes();
     stage.repository.role("targets")["expires"] = json!(PAST);
     stage.repository.publish_all();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("targets version 2 expired");
     stage.trusts(&[
         ("root", 1),
         ("snapshot", 2),

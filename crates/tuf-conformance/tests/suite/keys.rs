@@ -23,7 +23,7 @@ fn test_snapshot_does_not_meet_threshold(stage: &mut Stage) {
     stage.refreshes();
     stage.repository.signers.get_mut("snapshot").unwrap().pop();
     stage.repository.publish_all();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("2 valid signatures of role snapshot, 3 are needed");
     stage.trusts(&[
         ("root", 2),
         ("snapshot", 2),
@@ -40,7 +40,7 @@ fn test_snapshot_has_too_few_keys(stage: &mut Stage) {
     stage.repository.publish_root();
     stage.repository.publish_snapshot();
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("5 valid signatures of role snapshot, 6 are needed");
     stage.trusts(&[("root", 2), ("timestamp", 2)]);
 }
 
@@ -60,7 +60,7 @@ fn test_duplicate_keys(stage: &mut Stage) {
         let signatures = document["signatures"].as_array_mut().unwrap();
         signatures.extend(vec![again; 8]);
     });
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("names the key ed50 twice");
     assert_eq!(stage.version("snapshot"), None);
 }
 
@@ -71,7 +71,7 @@ fn test_duplicate_sig_keyids(stage: &mut Stage) {
         let again = document["signatures"][0].clone();
         document["signatures"].as_array_mut().unwrap().push(again);
     });
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("two signatures by the key ed3");
     stage.trusts(&[("root", 1), ("timestamp", 1)]);
 }
 
@@ -99,7 +99,7 @@ fn test_keytype_and_scheme(stage: &mut Stage, &(_, make): &(&str, MakeKey)) {
     stage.edit("root", |document| {
         signature(document, &id)["sig"] = json!(hex::encode(other));
     });
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("1 valid signatures of role root, 2 are needed");
     assert_eq!(stage.version("root"), Some(2));
 }
 

@@ -16,9 +16,7 @@
 macro_rules! rendered {
     ($($case:ident $(in $variants:ident)?),+ $(,)?) => {
         pub fn names() -> Vec<String> {
-            let mut names = Vec::new();
-            $(rendered!(@names names, $case $($variants)?);)+
-            names
+            [$(rendered!(@names $case $($variants)?)),+].concat()
         }
 
         mod tests {
@@ -32,14 +30,13 @@ macro_rules! rendered {
             })+
         }
     };
-    (@names $names:ident, $case:ident) => {
-        $names.push(stringify!($case).to_owned())
+    (@names $case:ident) => {
+        vec![stringify!($case).to_owned()]
     };
-    (@names $names:ident, $case:ident $variants:ident) => {
-        for variant in $variants {
-            $names.push(format!("{}[{}]", stringify!($case), variant.0));
-        }
-    };
+    (@names $case:ident $variants:ident) => {{
+        let name = |variant: &str| format!("{}[{variant}]", stringify!($case));
+        $variants.iter().map(|variant| name(variant.0)).collect::<Vec<_>>()
+    }};
     (@run $through:ident, $case:ident) => {
         println!("through the {:?}", $through);
         super::$case(&mut Stage::new($through));

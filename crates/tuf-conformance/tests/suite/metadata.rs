@@ -42,7 +42,7 @@ fn test_targets_hash_mismatch(stage: &mut Stage) {
     repository.role("snapshot")["meta"]["targets.json"] = meta;
     repository.publish("snapshot");
     repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("3.targets.json: its sha256");
     stage.trusts(&[
         ("root", 1),
         ("snapshot", 3),
@@ -61,7 +61,7 @@ fn test_snapshot_hash_mismatch(stage: &mut Stage) {
     let meta = json!({"version": 3, "hashes": {"sha256": WRONG}});
     repository.role("timestamp")["meta"]["snapshot.json"] = meta;
     repository.publish("timestamp");
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("3.snapshot.json: its sha256");
     stage.trusts(&[
         ("root", 1),
         ("snapshot", 2),

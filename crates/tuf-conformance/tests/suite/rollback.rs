@@ -29,7 +29,7 @@ fn test_new_timestamp_version_rollback(stage: &mut Stage) {
     assert_eq!(stage.version("timestamp"), Some(2));
     next_is(stage, "timestamp", 1);
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("timestamp version 1 is older than the trusted 2");
     stage.asked_for(&["2.root.json", "timestamp.json"]);
     assert_eq!(stage.version("timestamp"), Some(2));
 }
@@ -44,7 +44,7 @@ fn test_snapshot_rollback(stage: &mut Stage, &(_, with_hashes): &(&str, bool)) {
     next_is(stage, "snapshot", 1);
     stage.repository.publish_snapshot();
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("snapshot version 1 is older than the trusted 2");
     stage.asked_for(&["2.root.json", "timestamp.json"]);
     stage.trusts(&[
         ("root", 1),
@@ -61,7 +61,7 @@ fn test_targets_rollback(stage: &mut Stage, &(_, with_hashes): &(&str, bool)) {
     stage.refreshes();
     next_is(stage, "targets", 1);
     stage.repository.publish_all();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("targets version 1 is older than the trusted 2");
     assert_eq!(stage.version("snapshot"), Some(2));
     assert_eq!(stage.version("targets"), Some(2));
 }
@@ -74,7 +74,7 @@ fn test_targets_role_removal(stage: &mut Stage) {
     forget_the_delegated(stage);
     stage.repository.publish("snapshot");
     stage.repository.publish_timestamp();
-    stage.fails_to_refresh();
+    stage.fails_to_refresh("delegated");
     assert_eq!(stage.version("snapshot"), Some(2));
 }
 

@@ -128,7 +128,7 @@ fn test_root_rotation(stage: &mut Stage, &(_, steps, accepted): &(&str, &[Step],
         stage.refreshes();
         steps.len()
     } else {
-        stage.fails_to_refresh();
+        stage.fails_to_refresh("valid signatures of role root");
         steps.len() - 1
     };
     let published = &stage.repository.files[&format!("{trusted}.root.json")];
@@ -175,7 +175,7 @@ fn test_non_root_rotations(stage: &mut Stage, (_, step, accepted): &(&str, Step,
             stage.refreshes();
             assert_eq!(stage.held(role).unwrap(), stage.newest(role), "{role}");
         } else {
-            stage.fails_to_refresh();
+            stage.fails_to_refresh("valid signatures of role timestamp");
             assert_eq!(stage.version(role), None, "{role}");
         }
     }

@@ -31,6 +31,9 @@ enum Task<'a> {
     Download(&'a [&'a str]),
 }
 
+/// Done, or what the client said of its failure.
+pub type Outcome = Result<(), String>;
+
 pub struct Stage {
     pub repository: Repository,
     /// What is served of artifacts, by path, under each of the digests that metadata has of it.
@@ -74,12 +77,7 @@ impl Stage {
         }
     }
 
-    /// Another one, of the same kind, from the beginning.
-    pub fn anew(&self) -> Self {
-        Self::new(self.through)
-    }
-
-    /// As [`anew`](Self::anew), with a repository that has published nothing.
+    /// Another one, of the same kind, with a repository that has published nothing.
     pub fn anew_unpublished(&self) -> Self {
         Self::unpublished(self.through)
     }
@@ -115,36 +113,41 @@ impl Stage {
 
     /// Gives the client the first root to trust.
     pub fn init(&mut self) {
-        assert!(self.init_with(&self.repository.files["1.root.json"].clone()));
+        let root = self.repository.files["1.root.json"].clone();
+        self.init_with(&root)
+            .expect("the client does not take the root");
     }
 
-    /// The same with any bytes: whether the client takes them.
-    pub fn init_with(&mut self, root: &[u8]) -> bool {
+    /// The same with any bytes.
+    pub fn init_with(&mut self, root: &[u8]) -> Outcome {
         self.run(Task::Init(root))
     }
 
     pub fn refreshes(&mut self) {
-        assert!(self.run(Task::Refresh), "the refresh failed");
+        self.run(Task::Refresh).expect("the refresh failed");
     }
 
-    pub fn fails_to_refresh(&mut self) {
-        assert!(!self.run(Task::Refresh), "the refresh succeeded");
+    /// Refreshes, which must fail for this reason.
+    pub fn fails_to_refresh(&mut self, reason: &str) {
+        fails(&self.run(Task::Refresh), reason);
     }
 
     pub fn downloads(&mut self, path: &str) {
-        assert!(self.tries_to_download(&[path]), "the download failed");
+        let outcome = self.tries_to_download(&[path]);
+        outcome.expect("the download failed");
     }
 
-    pub fn fails_to_download(&mut self, paths: &[&str]) {
-        assert!(!self.tries_to_download(paths), "the download succeeded");
+    /// Downloads these, which must fail for this reason.
+    pub fn fails_to_download(&mut self, paths: &[&str], reason: &str) {
+        fails(&self.tries_to_download(paths), reason);
     }
 
-    /// One after another, by one client: whether all of them were downloaded.
-    pub fn tries_to_download(&mut self, paths: &[&str]) -> bool {
+    /// One after another, by one client.
+    pub fn tries_to_download(&mut self, paths: &[&str]) -> Outcome {
         self.run(Task::Download(paths))
     }
 
-    fn run(&mut self, task: Task<'_>) -> bool {
+    fn run(&mut self, task: Task<'_>) -> Outcome {
         let files = self.files();
         self.sent.extend(files.values().cloned());
         if let Task::Init(root) = task {
@@ -155,7 +158,7 @@ impl Stage {
             state.files = files;
             state.requests.clear();
         }
-        let done = match self.through {
+        let outcome = match self.through {
             Through::Library => self.call(task),
             Through::Binary => self.spawn(task),
         };
@@ -164,10 +167,10 @@ impl Stage {
             let bytes = fs::read(self.directory("metadata").join(&name)).unwrap();
             assert!(self.sent.contains(&bytes), "{name} was never served so");
         }
-        done
+        outcome
     }
 
-    fn call(&self, task: Task<'_>) -> bool {
+    fn call(&self, task: Task<'_>) -> Outcome {
         let metadata = self.directory("metadata");
         let client = Client::new(&metadata, &self.server.url("metadata"), self.now);
         let done = match task {
@@ -179,11 +182,10 @@ impl Stage {
                 client.download(&paths, &url, &self.directory("targets"))
             }
         };
-        // Seen when a case fails.
-        done.inspect_err(|error| println!("{error:#}")).is_ok()
+        done.map_err(|error| format!("{error:#}"))
     }
 
-    fn spawn(&self, task: Task<'_>) -> bool {
+    fn spawn(&self, task: Task<'_>) -> Outcome {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tuf-conformance-client"));
         command
             .arg("--metadata-dir")
@@ -209,10 +211,9 @@ impl Stage {
             }
         }
         let output = command.output().unwrap();
-        println!("{}", String::from_utf8_lossy(&output.stderr));
         match output.status.code() {
-            Some(0) => true,
-            Some(1) => false,
+            Some(0) => Ok(()),
+            Some(1) => Err(String::from_utf8(output.stderr).unwrap()),
             _ => panic!("the client ended with {}", output.status),
         }
     }
@@ -312,6 +313,11 @@ impl Stage {
         names.retain(|name| name.ends_with(end));
         names
     }
+}
+
+fn fails(outcome: &Outcome, reason: &str) {
+    let said = outcome.as_ref().expect_err("the client is content");
+    assert!(said.contains(reason), "{reason}: {said}");
 }
 
 /// The name that an artifact is served under, with consistent snapshots.

@@ -104,7 +104,7 @@ fn from_a_late_root_of_five(stage: &mut Stage) {
     stage.repository.publish_root();
     stage.repository.publish_all();
     let root = stage.newest("root").to_owned();
-    assert!(stage.init_with(&root));
+    stage.init_with(&root).unwrap();
     stage.refreshes();
     stage.asked_for(&[
         "13.root.json",
