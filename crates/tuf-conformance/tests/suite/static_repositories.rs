@@ -26,8 +26,8 @@ fn test_static_repository(stage: &mut Stage, &(_, play): &(&str, Play)) {
     play(stage);
 }
 
-/// An artifact with a directory, which a delegated role with an ECDSA key describes; fields that no
-/// specification knows; foreign clocks.
+/// An artifact with a directory, which a delegated role describes (of python-tuf's with an ECDSA key);
+/// fields that no specification knows; the clock is that of their time.
 fn delegated_and_in_a_directory(stage: &mut Stage) {
     if !stage.gives_the_clock() {
         return;
