@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
-use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, SCHEMA};
+use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, Requires, SCHEMA};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
 use crate::channel::{self, ChannelChange};
@@ -46,6 +46,8 @@ pub struct PublishRequest {
     pub notes: Option<PathBuf>,
     /// Names kernel, initramfs, device tree and command line together.
     pub kernel_id: Option<Digest>,
+    /// A release that devices must have reached before.
+    pub requires: Option<Version>,
     /// A channel to set to the release.
     pub channel: Option<ChannelName>,
     /// When the release was cut.
@@ -115,6 +117,7 @@ pub(crate) fn publish_in(
                 product: &product,
                 sequence,
                 security_epoch,
+                requires: required(request, &product, sequence, &existing)?,
                 notes,
             };
             let (release, cuts) = cut(edit, request, draft, &existing, watch)?;
@@ -143,7 +146,34 @@ struct Draft<'a> {
     product: &'a ProductName,
     sequence: u64,
     security_epoch: u32,
+    requires: Option<Requires>,
     notes: Option<String>,
+}
+
+/// The release that must come before, as the repository has it.
+fn required(
+    request: &PublishRequest,
+    product: &ProductName,
+    sequence: u64,
+    existing: &[Release],
+) -> Result<Option<Requires>, RepoError> {
+    let Some(version) = &request.requires else {
+        return Ok(None);
+    };
+    let found = existing.iter().find(|release| release.version == *version);
+    let found =
+        found.ok_or_else(|| RepoError::no_such_release(product, version.clone(), existing))?;
+    if found.sequence >= sequence {
+        return Err(RepoError::SequenceNotIncreasing {
+            sequence,
+            last: found.sequence,
+            last_version: found.version.clone(),
+        });
+    }
+    Ok(Some(Requires {
+        version: version.clone(),
+        sequence: found.sequence,
+    }))
 }
 
 /// Stores the image and the deltas to it, then the document that names them.
@@ -170,6 +200,7 @@ fn cut(
         version: request.version.clone(),
         sequence: draft.sequence,
         security_epoch: draft.security_epoch,
+        requires: draft.requires,
         created: request.created,
         image: Image {
             format,
@@ -309,6 +340,14 @@ fn check_same(
             "security epoch",
             taken.security_epoch.to_string(),
             request.security_epoch.map(|n| n.to_string()),
+        ),
+        (
+            "requires",
+            taken
+                .requires
+                .as_ref()
+                .map_or_else(|| "nothing".into(), |before| before.version.to_string()),
+            request.requires.as_ref().map(Version::to_string),
         ),
         (
             "format",

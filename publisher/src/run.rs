@@ -148,6 +148,7 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
         format: args.format,
         notes: args.notes.clone(),
         kernel_id: args.kernel_id,
+        requires: args.requires.clone(),
         channel: args.channel.clone(),
         created: args.created.unwrap_or(now),
         packing: Packing {

@@ -125,6 +125,16 @@ impl Image {
     }
 }
 
+/// A release that comes before another: a device goes there first, unless what it runs is that one or a later one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requires {
+    /// Which one.
+    pub version: Version,
+    /// Its place in the line of releases, below that of the release that requires it.
+    pub sequence: u64,
+}
+
 /// One version of an image, as its publisher describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +151,9 @@ pub struct Release {
     pub sequence: u64,
     /// Raised when older releases must never be installed again.
     pub security_epoch: u32,
+    /// What a device must have reached before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Requires>,
     /// When the release was cut.
     pub created: Timestamp,
     /// The image.
@@ -200,6 +213,12 @@ impl Release {
         if let Some(notes) = self.notes.as_ref().filter(|n| n.len() > MAX_NOTES_BYTES) {
             let expected = format!("at most {MAX_NOTES_BYTES} bytes are allowed; shorten them");
             return refuse("notes", format!("{} bytes", notes.len()), expected);
+        }
+        if let Some(requires) = &self.requires
+            && !(1..self.sequence).contains(&requires.sequence)
+        {
+            let expected = format!("between 1 and {} is allowed", self.sequence - 1);
+            return refuse("requires.sequence", requires.sequence, expected);
         }
         self.check_image()?;
         self.check_pack()?;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::BootChange;
 use switchback_manifest::{TrustedChannel, TrustedRelease};
-use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp};
+use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp, Version};
 use switchback_update_core::{
     Answer, Candidate, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause,
-    Phase, RepositoryAnswer, decide, roll_back_target,
+    Phase, RepositoryAnswer, Requires, decide, roll_back_target,
 };
 
 use super::{Command, Contact, Driver, DriverError, JobId, JobKind, Refused};
@@ -147,10 +147,12 @@ impl Driver {
 
     fn repository_answer(&mut self, asked: Asked, runs_already: bool) -> RepositoryAnswer {
         match asked {
-            Asked::Offer { channel, release } => {
-                self.take_offer(release, Some(&channel), runs_already)
-            }
-            Asked::Bundled(release) => self.take_offer(release, None, runs_already),
+            Asked::Offer {
+                channel,
+                release,
+                toward,
+            } => self.take_offer(release, Some(&channel), toward, runs_already),
+            Asked::Bundled(release) => self.take_offer(release, None, None, runs_already),
             Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
             Asked::Unreachable(detail) => RepositoryAnswer::Unreachable { detail },
             Asked::Untrusted(detail) => RepositoryAnswer::Untrusted { detail },
@@ -164,6 +166,7 @@ impl Driver {
         &mut self,
         release: Box<TrustedRelease>,
         channel: Option<&TrustedChannel>,
+        toward: Option<Version>,
         runs_already: bool,
     ) -> RepositoryAnswer {
         let own = &self.parts.settings.device.compatible;
@@ -173,6 +176,11 @@ impl Driver {
             halted: channel.is_some_and(|channel| channel.halted),
             compatible: compatible(&release.compatible, own),
             runs_already,
+            toward,
+            requires: release.requires.as_ref().map(|requires| Requires {
+                version: requires.version.clone(),
+                sequence: requires.sequence,
+            }),
         };
         self.offered = Some(release);
         self.bundled = channel.is_none();

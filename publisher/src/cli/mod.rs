@@ -201,6 +201,9 @@ pub struct PublishArgs {
     /// A file that says what changed, for people.
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
+    /// Devices that run an older release than this one go there first, whatever the channel names.
+    #[arg(long, value_name = "VERSION")]
+    pub requires: Option<Version>,
     /// Names kernel, initramfs, device tree and command line together.
     #[arg(long, value_name = "SHA256")]
     pub kernel_id: Option<Digest>,

@@ -28,6 +28,26 @@ fn channel_request(version: Option<&str>) -> ChannelRequest {
 }
 
 #[test]
+fn what_a_release_requires_must_be_an_older_release() {
+    let world = two_releases();
+    let request = |version: &str, requires: &str, sequence| PublishRequest {
+        requires: Some(requires.parse().unwrap()),
+        sequence,
+        force_sequence: None,
+        ..world.request(version, version.as_bytes())
+    };
+    let error = world.publish(&request("3", "9", None)).unwrap_err();
+    assert!(matches!(error, RepoError::NoSuchRelease { .. }), "{error}");
+    let published = world.publish(&request("3", "2", None)).unwrap();
+    let requires = published.release.requires.unwrap();
+    assert_eq!((requires.version.as_str(), requires.sequence), ("2", 20));
+    // The same again is no change, another one would be.
+    assert!(world.publish(&request("3", "2", None)).unwrap().unchanged);
+    let error = world.publish(&request("3", "1", None)).unwrap_err();
+    assert!(matches!(error, RepoError::VersionTaken { .. }), "{error}");
+}
+
+#[test]
 fn a_published_version_never_changes() {
     type Change = fn(&mut PublishRequest);
     let world = two_releases();

@@ -96,6 +96,7 @@ impl World {
             format: None,
             notes: None,
             kernel_id: None,
+            requires: None,
             channel: Some("stable".parse().unwrap()),
             created: self.now,
             packing: Packing {
