@@ -286,7 +286,7 @@ fn publish(directory: &Path, image: &[u8]) -> (PathBuf, TrustedRelease) {
         reads: Arc::default(),
         connections: RefCell::default(),
     };
-    match trust.ask(&source, &device, now, &mut || {}) {
+    match trust.ask(&source, &device, 0, now, &mut || {}) {
         Asked::Offer { release, .. } => (repo, *release),
         other => panic!("{other:?}"),
     }

@@ -48,7 +48,7 @@ pub fn change(
         }
         KeyChange::Revoke(id) => {
             let id = listed(&edit, role, id)?;
-            revoke(&mut edit, role, id, set_aside, &mut aside)?;
+            revoke(&mut edit, role, &id, set_aside, &mut aside)?;
         }
         KeyChange::Threshold(count) => {
             set_threshold(&mut edit, role, *count)?;
@@ -64,7 +64,7 @@ pub fn change(
             add(&mut edit, role, &public_key(&file)?)?;
             publish(&mut edit, role, None)?;
             for id in before.ids {
-                revoke(&mut edit, role, id, None, &mut aside)?;
+                revoke(&mut edit, role, &id, None, &mut aside)?;
             }
         }
     }
@@ -195,7 +195,7 @@ fn add(edit: &mut Edit, role: Role, key: &Key) -> Result<(), RepoError> {
 fn revoke(
     edit: &mut Edit,
     role: Role,
-    id: KeyId,
+    id: &KeyId,
     set_aside: Option<&Path>,
     aside: &mut Option<PathBuf>,
 ) -> Result<(), RepoError> {
@@ -215,7 +215,7 @@ fn revoke(
         edit.commit()?;
         edit.pass_over(None);
     }
-    edit_list(edit, role, |ids, _| ids.retain(|listed| *listed != id))?;
+    edit_list(edit, role, |ids, _| ids.retain(|listed| listed != id))?;
     *aside = publish(edit, role, set_aside)?;
     Ok(())
 }

@@ -119,7 +119,7 @@ fn names_the_question_that_stopped_it() {
                 c.requires = Some(Requires {
                     version: "1.5".parse().unwrap(),
                     sequence: 2,
-                })
+                });
             }),
             "too-early"
         ),
