@@ -378,6 +378,16 @@ fn write_parts(parts: &PartsExplained, out: &mut dyn Write) -> io::Result<()> {
     ] {
         writeln!(out, "    {what:<8} {:>10}", ByteCount(bytes).to_string())?;
     }
+    if let Some(packed) = &parts.packed {
+        writeln!(
+            out,
+            "  the device packs {} blocks with {}: {} of {}",
+            packed.blocks,
+            packed.by,
+            ByteCount(packed.bytes),
+            ByteCount(packed.plain)
+        )?;
+    }
     if parts.files.is_empty() {
         return Ok(());
     }

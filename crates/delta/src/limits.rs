@@ -34,8 +34,16 @@ pub const MAX_BLOCKS: usize = 1 << 15;
 pub const MAX_LISTS: usize = 1 << 19;
 /// Most bytes of a block of the old image, packed and unpacked: 128 KiB.
 pub const MAX_PLAIN: usize = 1 << 17;
-/// Most bytes of a block that the decoder packs, before and after. zstd takes 2.8 MiB for one of
-/// 128 KiB on its higher levels, and twice as much for one of 256 KiB.
-pub const MAX_PACKED_PLAIN: usize = 1 << 17;
+/// Most bytes of a block that the decoder packs with zstd, before and after. It takes 2.8 MiB for
+/// one of 128 KiB on its higher levels, and twice as much for one of 256 KiB.
+pub const MAX_PACKED_ZSTD: usize = 1 << 17;
+/// The same for zlib.
+pub const MAX_PACKED_ZLIB: usize = 1 << 17;
+/// The same for xz.
+pub const MAX_PACKED_XZ: usize = 1 << 17;
+/// The same for LZ4.
+pub const MAX_PACKED_LZ4: usize = 1 << 17;
+/// Most compressors, or settings of one, that blocks of one image are packed by.
+pub const MAX_CODECS: usize = 16;
 /// Unpacked blocks of the old image are kept as long as they have so many bytes together.
 pub(crate) const MAX_KEPT: usize = 3 << 17;

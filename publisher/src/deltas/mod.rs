@@ -263,7 +263,12 @@ fn cut_one(
         source,
     })?;
     let fate = match outcome {
-        Outcome::Delta { blob, .. } => {
+        Outcome::Delta { blob, repacked, .. } => {
+            if !cuts.advised {
+                let found = advice::on_blocks(new, &repacked).into_iter();
+                cuts.warnings
+                    .extend(found.map(|advice| format!("compared with {from}: {advice}")));
+            }
             let stored = put_blob(store, &blob)?;
             cuts.deltas.push(Delta {
                 from: base.release.image.sha256,

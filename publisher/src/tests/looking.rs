@@ -239,3 +239,40 @@ fn advice_on_squashfs_and_erofs() {
         assert!(found[0].contains(wanted), "{found:?}");
     }
 }
+
+#[test]
+fn advice_on_blocks_that_a_device_cannot_pack() {
+    use switchback_delta::Repacked;
+    let world = World::new();
+    let files = tree(&world, "tree");
+    let image = world.path("image");
+    let repacked = Repacked {
+        changed: 5,
+        reproduced: 5,
+        sent: 0,
+    };
+    for (options, fits) in [
+        (["-comp", "lzo", "-b", "128K"], false),
+        (["-comp", "zstd", "-b", "1M"], false),
+        (["-comp", "gzip", "-b", "128K"], true),
+        (["-comp", "xz", "-b", "128K"], true),
+        (["-comp", "zstd", "-b", "128K"], true),
+    ] {
+        let new = squashfs(&files, &image, &options);
+        let found = advice::on_blocks(&new, &repacked);
+        assert_eq!(found.is_none(), fits, "{found:?}");
+        let wanted = "`mksquashfs -comp zstd -b 128K`";
+        assert!(found.is_none_or(|text| text.contains(wanted)));
+        if fits {
+            let repacked = Repacked {
+                reproduced: 3,
+                sent: 70_000,
+                ..repacked
+            };
+            let found = advice::on_blocks(&new, &repacked).unwrap();
+            assert!(found.starts_with("2 of 5 changed blocks"), "{found}");
+        }
+    }
+    let ext4 = ext4(&files, &world.path("ext4"), IDENTITY);
+    assert_eq!(advice::on_blocks(&ext4, &repacked), None);
+}
