@@ -358,7 +358,7 @@ mod tests {
         let (space, map) = moved(0x820);
         let window = bytes(&[0x9400_0800, 0x9400_07FF]);
         let (mut arm, mut known) = (Arm::new(), Corrections::new());
-        let mut look = |arm: &mut Arm, known: &Corrections, index: usize| {
+        let look = |arm: &mut Arm, known: &Corrections, index: usize| {
             let place = 0x7000 + 4 * index as u64;
             let code = (&window[..], 32 + 4 * index);
             let found = arm.look((&space, &map), known, code, (place, place));
