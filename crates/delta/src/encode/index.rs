@@ -108,21 +108,15 @@ impl Index {
             return;
         };
         for (number, at) in (0..=last).step_by(self.stride).enumerate() {
+            if is_constant(old, at, self.window) {
+                continue;
+            }
             let slot = self.hash(old, at) * WAYS;
             if slot < first || slot - first >= part.len() {
                 continue;
             }
-            if is_constant(old, at, self.window) {
-                continue;
-            }
             let ways = &mut part[slot - first..slot - first + WAYS];
-            let number = number as u32;
-            if let Some(free) = ways.iter_mut().find(|way| **way == FREE) {
-                *free = number;
-            } else if number % 4 == 3 {
-                // What occurs often is represented by its first places and a late one.
-                ways[WAYS - 1] = number;
-            }
+            keep(ways, number as u32);
         }
     }
 
@@ -140,7 +134,37 @@ impl Index {
     }
 }
 
+/// Keeps a place in its bucket. What occurs often is represented by its first places and a late
+/// one. Most buckets are not in a cache: without a branch on what is in them, the processor waits
+/// for several at once.
+fn keep(ways: &mut [u32], number: u32) {
+    let taken = ways.iter().filter(|way| **way != FREE).count();
+    let place = &mut ways[taken.min(WAYS - 1)];
+    let kept = taken < WAYS || number % 4 == 3;
+    *place = if kept { number } else { *place };
+}
+
 fn bits_for(places: usize) -> u32 {
     let buckets = (places / WAYS).next_power_of_two();
     buckets.trailing_zeros().clamp(8, 28)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FREE, WAYS, keep};
+
+    #[test]
+    fn first_places_and_a_late_one_are_kept() {
+        let mut ways = [FREE; WAYS];
+        let mut seen = Vec::new();
+        for number in [5, 6, 8, 9, 10, 11, 12, 14, 15, 16] {
+            keep(&mut ways, number);
+            seen.push(ways);
+        }
+        assert_eq!(seen[0], [5, FREE, FREE, FREE]);
+        assert_eq!(seen[3], [5, 6, 8, 9]);
+        assert_eq!(seen[4], [5, 6, 8, 9]);
+        assert_eq!(seen[5], [5, 6, 8, 11]);
+        assert_eq!(seen[9], [5, 6, 8, 15]);
+    }
 }

@@ -4,6 +4,7 @@ use crate::coding::chance::{Chance, Chances};
 use crate::map::AddressMap;
 use crate::space::{Machine, Space};
 
+use super::arm::{Arm, Field};
 use super::x86::{is_operand, relative};
 
 /// Who guesses. The order decides between equals.
@@ -22,16 +23,22 @@ pub(crate) enum Kind {
     Table,
     /// A word that is a block number of the file system.
     Block,
-    /// An AArch64 instruction that counts from itself.
+    /// An AArch64 branch that counts from itself.
     Instruction,
     /// The word changes as the one 4 bytes before did; and so on.
     Stride4,
     Stride8,
     Stride16,
     Stride24,
+    /// An AArch64 instruction with a page's number.
+    Page,
+    /// One with the twelve bits below.
+    Offset,
+    /// One that counts from itself, and not far.
+    Near,
 }
 
-pub(crate) const KINDS: usize = 11;
+pub(crate) const KINDS: usize = 14;
 const STRIDES: [(usize, usize); 4] = [
     (Kind::Stride4 as usize, 4),
     (Kind::Stride8 as usize, 8),
@@ -77,12 +84,12 @@ struct Word {
 
 /// Corrections of the map, by old place.
 #[derive(Debug)]
-struct Corrections(Vec<(u32, i32)>);
+pub(crate) struct Corrections(Vec<(u32, i32)>);
 
 const CORRECTION_BITS: u32 = 14;
 
 impl Corrections {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(vec![(0, 0); 1 << CORRECTION_BITS])
     }
 
@@ -100,7 +107,13 @@ impl Corrections {
         }
     }
 
-    fn set(&mut self, target: u64, by: u32) {
+    /// `mapped`, with the correction for `target`.
+    pub(crate) fn correct(&self, target: u64, mapped: u64) -> u64 {
+        let by = i64::from(self.get(target).cast_signed());
+        mapped.wrapping_add_signed(by)
+    }
+
+    pub(crate) fn set(&mut self, target: u64, by: u32) {
         let (index, tag) = Self::slot(target);
         if let Some(place) = self.0.get_mut(index) {
             *place = (tag, by.cast_signed());
@@ -139,6 +152,11 @@ pub(crate) struct Guessers {
     /// The operand under way, if any, and how many of its bytes are done.
     operand: Word,
     operand_done: usize,
+    arm: Arm,
+    /// The address of the AArch64 instruction under way.
+    instruction: Option<u64>,
+    phase: usize,
+    in_words: bool,
     /// The current byte's guesses.
     current: [Guess; KINDS],
     count: usize,
@@ -162,6 +180,10 @@ impl Guessers {
             words: [Word::default(); KINDS],
             operand: Word::default(),
             operand_done: 4,
+            arm: Arm::new(),
+            instruction: None,
+            phase: 0,
+            in_words: false,
             current: [Guess::default(); KINDS],
             count: 0,
             recent: [0; MARGIN],
@@ -182,6 +204,8 @@ impl Guessers {
     pub(crate) fn begin(&mut self, spaces: &[Space], old: u64) {
         self.words = [Word::default(); KINDS];
         self.operand_done = 4;
+        self.arm.begin();
+        self.instruction = None;
         self.known = 0;
         self.space = spaces.partition_point(|space| space.old_end() <= old);
     }
@@ -204,7 +228,9 @@ impl Guessers {
         };
         let start = space.map_or(0, |space| space.old);
         let phase = usize::try_from((old - start) & 3).unwrap_or(0);
+        self.phase = phase;
         if phase == 0 {
+            self.instruction = None;
             self.words = [Word::default(); KINDS];
             self.look_at_word(geography, space, window, at, old, new);
         }
@@ -212,7 +238,11 @@ impl Guessers {
             self.look_at_operand(geography, space, window, at, old, new);
         }
         self.count = 0;
-        self.add(Kind::Same as usize, window.get(at).copied().unwrap_or(0), 0);
+        let was = window.get(at).copied().unwrap_or(0);
+        // All AArch64 instructions are words.
+        self.in_words = space.is_some_and(|space| space.machine == Machine::AArch64);
+        let detail = if self.in_words { phase } else { 0 };
+        self.add(Kind::Same as usize, was, detail);
         if self.operand_done < 4 {
             let done = self.operand_done;
             let (value, wrong) = (self.operand.value, self.operand.wrong);
@@ -229,6 +259,15 @@ impl Guessers {
             }
         }
         self.current.get(..self.count).unwrap_or_default()
+    }
+
+    /// Tells the bytes of an instruction apart where all instructions are words; else 0.
+    pub(crate) fn lane(&self) -> u64 {
+        if self.in_words {
+            self.phase as u64 + 1
+        } else {
+            0
+        }
     }
 
     fn add(&mut self, kind: usize, byte: u8, detail: usize) {
@@ -268,6 +307,11 @@ impl Guessers {
         old: u64,
         new: u64,
     ) {
+        if let Some(space) = space.filter(|space| space.machine == Machine::AArch64)
+            && self.look_at_instruction(geography, space, (window, at), (old, new))
+        {
+            return;
+        }
         let was = word(window, at);
         if was != 0 {
             let map = geography.map;
@@ -301,11 +345,6 @@ impl Guessers {
                     self.set_word(Kind::Block, was, now, 0);
                 }
             }
-            if let Some(space) = space.filter(|space| space.machine == Machine::AArch64)
-                && let Some(now) = super::arm::predict(space, map, was, old, new)
-            {
-                self.set_word(Kind::Instruction, was, now, 0);
-            }
         }
         for (kind, stride) in STRIDES {
             if self.known < stride || at < stride {
@@ -320,6 +359,33 @@ impl Guessers {
                 place.live = true;
             }
         }
+    }
+
+    /// Whether there is an AArch64 instruction with an opinion on it. Others have none then.
+    fn look_at_instruction(
+        &mut self,
+        geography: &Geography<'_>,
+        space: &Space,
+        code: (&[u8], usize),
+        (old, new): (u64, u64),
+    ) -> bool {
+        self.instruction = space.old_address(old);
+        let map = (space, geography.map);
+        let found = self.arm.look(map, &self.corrections, code, (old, new));
+        let Some((field, value)) = found else {
+            return false;
+        };
+        let kind = match field {
+            Field::Branch => Kind::Instruction,
+            Field::Page => Kind::Page,
+            Field::Offset(_) => Kind::Offset,
+            Field::Near(_) => Kind::Near,
+        };
+        if let Some(place) = self.words.get_mut(kind as usize) {
+            place.value = value;
+            place.live = true;
+        }
+        true
     }
 
     fn look_at_operand(
@@ -405,6 +471,12 @@ impl Guessers {
             *last = byte;
         }
         self.known = (self.known + 1).min(MARGIN);
+        if self.phase == 3
+            && let Some(here) = self.instruction
+        {
+            let now = word(&self.recent, MARGIN - 4);
+            self.arm.learn(now, here, &mut self.corrections);
+        }
         if self.operand_done < 4 {
             let guessed = byte_of(self.operand.value, self.operand_done);
             adjust(&mut self.operand, self.operand_done, guessed, byte);

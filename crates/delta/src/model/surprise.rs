@@ -122,19 +122,23 @@ impl Surprise {
         let around = |index: usize| u64::from(window.get(index).copied().unwrap_or(0));
         let (was, last, next) = (around(at), around(at - 1), around(at + 1));
         let kind = u64::from(guess.kind);
+        // Which byte of an instruction says what it may be.
+        let lane = self.guessers.lane() << 48;
         let contexts = [
             hash(
                 1,
-                kind << 9 | u64::from(second.is_some()) << 8 | u64::from(self.hits & 0xff),
+                lane | kind << 9 | u64::from(second.is_some()) << 8 | u64::from(self.hits & 0xff),
             ),
-            hash(2, u64::from(guess.byte) << 16 | last << 8 | kind),
+            hash(2, lane | u64::from(guess.byte) << 16 | last << 8 | kind),
             hash(
                 3,
-                was << 24 | next << 16 | last << 8 | u64::from(self.hits & 3),
+                lane | was << 24 | next << 16 | last << 8 | u64::from(self.hits & 3),
             ),
             hash(
                 4,
-                u64::from(self.since.min(63)) << 16 | u64::from(self.before.min(63)) << 8 | kind,
+                lane | u64::from(self.since.min(63)) << 16
+                    | u64::from(self.before.min(63)) << 8
+                    | kind,
             ),
         ];
         let mut opinions = [ALWAYS; FLAG_OPINIONS];
@@ -194,13 +198,14 @@ impl Surprise {
             second.map_or((0, 0), |g| (u32::from(g.byte), usize::from(g.kind))),
             (u32::from(third), usize::from(guess.kind)),
         ];
+        let lane = self.guessers.lane() << 48;
         let seconds = second.is_some();
         let mut node = 1_u32;
         for place in 0..8_u32 {
             let mut opinions = [ALWAYS; BYTE_OPINIONS];
             let mut indices = [0_usize; BYTE_CONTEXTS];
             for (salt, (index, context)) in (8_u32..).zip(indices.iter_mut().zip(contexts)) {
-                *index = hash(salt, context << 8 | u64::from(node));
+                *index = hash(salt, lane | context << 8 | u64::from(node));
             }
             let (hashed, rest) = opinions.split_at_mut(BYTE_CONTEXTS);
             for ((value, table), index) in hashed.iter_mut().zip(&self.bytes).zip(indices) {
