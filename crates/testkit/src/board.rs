@@ -230,6 +230,7 @@ impl Bench {
                 stall_timeout: Duration::from_secs(30),
                 max_rate: None,
                 proxy: None,
+                client: None,
             },
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),

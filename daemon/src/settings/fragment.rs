@@ -52,6 +52,8 @@ table!(Repository {
     stall_timeout: String,
     max_rate: String,
     proxy: String,
+    client_certificate: String,
+    client_key: String,
 });
 table!(Slots {
     a: String,

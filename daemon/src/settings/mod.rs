@@ -65,6 +65,17 @@ pub struct RepositorySettings {
     pub max_rate: Option<NonZeroU64>,
     /// The proxy; nothing: the one that the environment names, if any.
     pub proxy: Option<String>,
+    /// What the repository is shown of this device, if it asks.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate and the key for it.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// PEM, with those that lead to an authority behind it.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 /// Where the slots are.
