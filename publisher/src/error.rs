@@ -99,6 +99,14 @@ pub enum RepoError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A file that was to come with the release is not what it should be.
+    #[error("{} cannot be published with the release: {detail}", path.display())]
+    Paper {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
     /// Keys do not fit together.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -466,6 +474,7 @@ impl RepoError {
             | Self::ImageTooLarge { .. }
             | Self::ImageChanged { .. }
             | Self::NotesTooLong { .. }
+            | Self::Paper { .. }
             | Self::Field { .. }
             | Self::NoDelta { .. }
             | Self::DeltaIncompatible { .. }

@@ -31,6 +31,7 @@ pub mod inspect;
 pub mod keys;
 mod metadata;
 mod output;
+mod papers;
 mod progress;
 pub mod refresh;
 pub mod release;

@@ -307,7 +307,7 @@ fn refuses_more_segments_than_a_device_can_hold_digests_for() {
 #[test]
 fn requires_every_field_but_the_optional_ones() {
     for (example, optional) in [
-        (RELEASE, &["chunks", "deltas", "notes", "requires"][..]),
+        (RELEASE, &["chunks", "deltas", "notes", "provenance", "requires", "sbom"][..]),
         (CHANNEL, &["expires"][..]),
     ] {
         let document: Value = serde_json::from_str(example).unwrap();

@@ -221,6 +221,7 @@ impl Bench {
                 product: name.parse().map_err(|error| bad(&error))?,
                 compatible: compatible.parse().map_err(|error| bad(&error))?,
                 channel: "stable".parse().map_err(|error| bad(&error))?,
+                require: Vec::new(),
             },
             repository: RepositorySettings {
                 url: "https://repository".into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchback_boot_env::contract::BootChange;
-use switchback_manifest::{TrustedChannel, TrustedRelease};
+use switchback_manifest::{Release, TrustedChannel, TrustedRelease};
 use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp, Version};
 use switchback_update_core::{
     Answer, Candidate, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause,
@@ -177,6 +177,7 @@ impl Driver {
             compatible: compatible(&release.compatible, own),
             runs_already,
             toward,
+            lacks: lacking(&self.parts.settings.device.require, &release),
             requires: release.requires.as_ref().map(|requires| Requires {
                 version: requires.version.clone(),
                 sequence: requires.sequence,
@@ -427,6 +428,16 @@ pub(super) fn summary(decision: &Decision) -> String {
             format!("{question}: {}", verdict.reason)
         }
     }
+}
+
+/// The first paper that must be there and is not.
+fn lacking(required: &[Paper], release: &Release) -> Option<&'static str> {
+    let carries = |paper: Paper| match paper {
+        Paper::Sbom => release.sbom.is_some(),
+        Paper::Provenance => release.provenance.is_some(),
+    };
+    let missing = required.iter().find(|paper| !carries(**paper));
+    missing.map(|paper| paper.as_str())
 }
 
 /// The device's kind if the release lists it, else what it lists.

@@ -42,7 +42,8 @@ macro_rules! table {
 table!(Device {
     product: String,
     compatible: String,
-    channel: String
+    channel: String,
+    require: Vec<String>,
 });
 table!(Repository {
     url: String,

@@ -127,7 +127,19 @@ fn device(table: &Device, searched: &str) -> Result<DeviceSettings, SettingsErro
             "device.channel",
             table.channel.as_deref().unwrap_or("stable"),
         )?,
+        require: table
+            .require
+            .iter()
+            .flatten()
+            .map(|name| paper(name))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn paper(name: &str) -> Result<Paper, SettingsError> {
+    let known = [Paper::Sbom, Paper::Provenance];
+    let found = known.into_iter().find(|paper| paper.as_str() == name);
+    found.ok_or_else(|| invalid("device.require", name, "write \"sbom\" or \"provenance\""))
 }
 
 fn repository(table: Repository, searched: &str) -> Result<RepositorySettings, SettingsError> {
