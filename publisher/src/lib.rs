@@ -22,6 +22,7 @@ pub mod content;
 pub mod deltas;
 mod edit;
 mod error;
+mod exit;
 pub mod explain;
 mod filesystem;
 mod format;
@@ -45,7 +46,8 @@ mod tests;
 mod unpack;
 
 pub use edit::Workplace;
-pub use error::{ExitKind, RepoError};
+pub use error::RepoError;
+pub use exit::ExitKind;
 pub use keys::{KeyError, Keys, RoleKey};
 pub use metadata::Metadata;
 pub use repository::{Repository, artifact_file};

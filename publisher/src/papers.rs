@@ -48,7 +48,10 @@ impl Papers {
         if let Some(provenance) = &self.provenance {
             let image = image.to_string();
             let subjects = &provenance.subjects;
-            if !subjects.iter().any(|subject| subject.eq_ignore_ascii_case(&image)) {
+            if !subjects
+                .iter()
+                .any(|subject| subject.eq_ignore_ascii_case(&image))
+            {
                 let detail = format!(
                     "it speaks of {}, the image is {image}",
                     match subjects.len() {
@@ -79,7 +82,10 @@ fn wrong(path: &Path, detail: impl Into<String>) -> RepoError {
 fn read_json(path: &Path) -> Result<(Vec<u8>, Value), RepoError> {
     let bytes = fs::read(path).map_err(io("read", path))?;
     if bytes.len() as u64 > MAX_PAPER_BYTES {
-        let detail = format!("it has {} bytes, at most {MAX_PAPER_BYTES} are allowed", bytes.len());
+        let detail = format!(
+            "it has {} bytes, at most {MAX_PAPER_BYTES} are allowed",
+            bytes.len()
+        );
         return Err(wrong(path, detail));
     }
     let value = serde_json::from_slice(&bytes);
@@ -99,10 +105,15 @@ fn read_sbom(path: &Path) -> Result<Vec<u8>, RepoError> {
 
 fn read_provenance(path: &Path) -> Result<Provenance, RepoError> {
     let (bytes, value) = read_json(path)?;
-    let kind = value.get("_type").and_then(Value::as_str).unwrap_or_default();
+    let kind = value
+        .get("_type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !kind.starts_with("https://in-toto.io/Statement/") {
         let detail = match value.get("payload") {
-            Some(_) => "it is a signed envelope; give the statement in it (`payload`, decoded from Base64)",
+            Some(_) => {
+                "it is a signed envelope; give the statement in it (`payload`, decoded from Base64)"
+            }
             None => "it is no in-toto statement",
         };
         return Err(wrong(path, detail));

@@ -9,7 +9,7 @@ use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, 
 
 use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
 use super::{
-    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings,
+    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
     RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
 };
 

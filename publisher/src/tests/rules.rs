@@ -6,7 +6,8 @@ use switchback_manifest::ImageFormat;
 use switchback_types::Timestamp;
 
 use crate::channel::{self, ChannelRequest};
-use crate::error::{ExitKind, RepoError};
+use crate::error::RepoError;
+use crate::exit::ExitKind;
 use crate::init::init;
 use crate::inspect::{FileReport, inspect_file};
 use crate::refresh::refresh;
@@ -47,17 +48,27 @@ fn papers_are_looked_at_signed_and_kept() {
     let digest = hex::encode(Sha256::digest(b"3"));
     let sbom = write("sbom", serde_json::json!({"spdxVersion": "SPDX-2.3"}));
     let about_it = write("about it", statement(&digest));
+    let no_json = world.path("no json");
+    fs::write(&no_json, "SPDX").unwrap();
     let request = |sbom: &std::path::Path, provenance: &std::path::Path| PublishRequest {
         sbom: Some(sbom.into()),
         provenance: Some(provenance.into()),
         ..world.request("3", b"3")
     };
     for (sbom, provenance, part) in [
-        (&sbom, &write("other", statement(&"0".repeat(64))), "the image is"),
-        (&sbom, &write("payload", serde_json::json!({"payload": ""})), "a signed envelope"),
+        (
+            &sbom,
+            &write("other", statement(&"0".repeat(64))),
+            "the image is",
+        ),
+        (
+            &sbom,
+            &write("payload", serde_json::json!({"payload": ""})),
+            "a signed envelope",
+        ),
         (&sbom, &sbom, "no in-toto statement"),
         (&about_it, &about_it, "neither SPDX nor CycloneDX"),
-        (&world.path("1.img"), &about_it, "is not JSON"),
+        (&no_json, &about_it, "is not JSON"),
     ] {
         let error = world.publish(&request(sbom, provenance)).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
@@ -69,7 +80,14 @@ fn papers_are_looked_at_signed_and_kept() {
         assert_eq!(fs::read(stored).unwrap(), fs::read(file).unwrap());
     }
     // What is named is not collected, and missing it is noticed.
-    crate::gc::gc(&world.place(), &crate::gc::GcRequest { keep: 1, dry_run: false }).unwrap();
+    crate::gc::gc(
+        &world.place(),
+        &crate::gc::GcRequest {
+            keep: 1,
+            dry_run: false,
+        },
+    )
+    .unwrap();
     assert_eq!(world.inspect().problems, Vec::<String>::new());
     fs::remove_file(world.path("repo").join(release.sbom.unwrap().path())).unwrap();
     assert_eq!(world.inspect().problems.len(), 1);
