@@ -1,13 +1,12 @@
 //! Signatures over metadata: who is listed, who signs, and whether they are enough.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use aws_lc_rs::rand::SystemRandom;
 use serde::Serialize;
-use tough::schema::{self, RoleType, Root, Signature, Signed, Targets};
-use tough::sign::Sign as _;
+use tough::schema::{self, RoleKeys, RoleType, Root, Signature, Signed, Targets};
 
 use crate::error::{RepoError, io};
 use crate::keys::{KeyError, KeyId, RoleKey};
@@ -102,12 +101,11 @@ pub(crate) fn add_signatures<'k, T: schema::Role>(
     signed: &mut Signed<T>,
     keys: impl Iterator<Item = &'k RoleKey>,
 ) -> Result<usize, RepoError> {
-    let fail =
-        |source: Box<dyn std::error::Error + Send + Sync>| RepoError::Signing { role, source };
-    let message = signed
-        .signed
-        .canonical_form()
-        .map_err(|source| fail(Box::new(source)))?;
+    let message = signed.signed.canonical_form();
+    let message = message.map_err(|source| RepoError::Signing {
+        role,
+        source: Box::new(source),
+    })?;
     let before = signed.signatures.len();
     for key in keys {
         if signed
@@ -117,15 +115,39 @@ pub(crate) fn add_signatures<'k, T: schema::Role>(
         {
             continue;
         }
-        let signer = key.signer()?;
-        let random = SystemRandom::new();
-        let bytes = block_on(signer.sign(&message, &random))?.map_err(fail)?;
-        signed.signatures.push(Signature {
+        let signature = Signature {
             keyid: key.id().clone(),
-            sig: bytes.into(),
-        });
+            sig: key.sign(role, &message)?.into(),
+        };
+        // One of another key, or in another form, would be noticed by devices only.
+        let others = std::mem::replace(&mut signed.signatures, vec![signature]);
+        if !holds(key, signed) {
+            return Err(key.not_by_it());
+        }
+        let signature = std::mem::replace(&mut signed.signatures, others);
+        signed.signatures.extend(signature);
     }
     Ok(signed.signatures.len() - before)
+}
+
+/// Whether the one signature is by this key: as if there were a root that listed no other.
+fn holds<T: schema::Role>(key: &RoleKey, signed: &Signed<T>) -> bool {
+    let one = NonZeroU64::MIN;
+    let listed = RoleKeys {
+        keyids: vec![key.id().clone()],
+        threshold: one,
+        _extra: HashMap::new(),
+    };
+    let root = Root {
+        spec_version: String::new(),
+        consistent_snapshot: true,
+        version: one,
+        expires: signed.signed.expires(),
+        keys: HashMap::from([(key.id().clone(), key.public().clone())]),
+        roles: HashMap::from([(T::TYPE, listed)]),
+        _extra: HashMap::new(),
+    };
+    root.verify_role(signed).is_ok()
 }
 
 /// Metadata as text with its keys in order: signing the same thing again gives the same bytes. Without blanks

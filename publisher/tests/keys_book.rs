@@ -297,3 +297,103 @@ fn keys_of_other_kinds_sign_too() {
         "{text}"
     );
 }
+
+/// The token of the book, and a public key that was read from it.
+fn token(place: &Path) {
+    fs::create_dir_all(place.join("token")).unwrap();
+    fs::write(
+        place.join("softhsm2.conf"),
+        format!("directories.tokendir = {}\n", place.join("token").display()),
+    )
+    .unwrap();
+    must(
+        place,
+        "export SOFTHSM2_CONF=$PWD/softhsm2.conf
+         module=/usr/lib/softhsm/libsofthsm2.so
+         softhsm2-util --init-token --free --label releases --so-pin 4321 --pin 1234
+         pkcs11-tool --module $module --login --pin 1234 --keypairgen --key-type EC:prime256v1 --id 01
+         pkcs11-tool --module $module --read-object --type pubkey --id 01 --output-file token.der
+         openssl pkey -pubin -inform DER -in token.der -out keys/releases.hsm.pub",
+    );
+    let (_, file) = BOOK.split_once("```toml\n").unwrap();
+    let file = file.split_once("```").unwrap().0;
+    fs::write(place.join("keys/releases.hsm.toml"), file).unwrap();
+}
+
+#[test]
+fn a_key_in_a_token_signs_releases() {
+    let place = begin();
+    let place = place.path();
+    let mut device = Device::new(place);
+    token(place);
+    let publish =
+        "switchback-repo -q publish --repo repo --keys keys --compatible board --channel stable";
+    must(
+        place,
+        &format!(
+            "export SOFTHSM2_CONF=$PWD/softhsm2.conf
+             switchback-repo keys add --repo repo --keys keys releases keys/releases.hsm.pub
+             switchback-repo keys revoke --repo repo --keys keys releases {}
+             rm keys/releases.pem
+             {publish} --image two.img --version 2",
+            ids(place, "releases").remove(0)
+        ),
+    );
+    assert_eq!(device.poll(place), "2");
+    // Without the token nothing is signed, and nothing changes.
+    let refused = shell(
+        place,
+        &format!("SOFTHSM2_CONF=/dev/null {publish} --image three.img --version 3"),
+    );
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(5), "{text}");
+    assert!(text.contains("`sh` did not sign"), "{text}");
+    assert_eq!(device.poll(place), "2");
+}
+
+#[test]
+fn a_program_that_signs_otherwise_is_found_out() {
+    let place = begin();
+    let place = place.path();
+    let file = place.join("keys/releases.other.toml");
+    must(
+        place,
+        "openssl genpkey -algorithm ED25519 -out other.pem
+         openssl pkey -in other.pem -pubout -out keys/releases.other.pub
+         switchback-repo keys add --repo repo --keys keys releases keys/releases.other.pub",
+    );
+    let public = "public = \"releases.other.pub\"";
+    for (text, part) in [
+        (format!("command = [\"true\"]\n{public}"), "it gave nothing"),
+        (format!("command = [\"false\"]\n{public}"), "exit status: 1"),
+        (
+            format!("command = [\"head\", \"-c\", \"9999\", \"/dev/zero\"]\n{public}"),
+            "far more than a signature",
+        ),
+        (
+            format!("command = [\"head\", \"-c\", \"64\", \"/dev/zero\"]\n{public}"),
+            "no signature by the key in keys/releases.other.pub",
+        ),
+        (
+            format!("command = [\"/no/such\"]\n{public}"),
+            "No such file",
+        ),
+        ("command = []\npublic = \"x\"".into(), "`command` is empty"),
+        ("command = [\"true\"]".into(), "missing field `public`"),
+        ("what = 1".into(), "unknown field `what`"),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let refused = shell(
+            place,
+            "switchback-repo -q publish --repo repo --keys keys --image two.img --version 2 \
+             --compatible board",
+        );
+        let said = String::from_utf8_lossy(&refused.stderr);
+        let expected = if part == "No such file" { 1 } else { 5 };
+        assert!(
+            [5, expected].contains(&refused.status.code().unwrap()),
+            "{text}: {said}"
+        );
+        assert!(said.contains(part), "{text}: {said}");
+    }
+}

@@ -26,6 +26,24 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// A program that was to sign did not.
+    #[error("{}: `{program}` did not sign: {why}", path.display())]
+    Signer {
+        /// The file that names it.
+        path: PathBuf,
+        /// The program.
+        program: String,
+        /// What happened.
+        why: String,
+    },
+    /// A file that names a program to sign cannot be understood.
+    #[error("{}: {why}; write `command = [\"PROGRAM\", \"ARGUMENT\"]` and `public = \"FILE.pub\"`", path.display())]
+    SignerFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file holds neither half of a key.
     #[error("{} holds no key in PEM form: a public one (ed25519, ECDSA P-256 or RSA), or a private one in PKCS#8", path.display())]
     PublicKeyUnusable {

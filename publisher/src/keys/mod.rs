@@ -3,6 +3,7 @@
 //! ```text
 //! keys/  root.pem targets.pem releases.pem channels.pem snapshot.pem timestamp.pem
 //!        root.ann.pem   further keys of a role, under any name between the dots
+//!        root.hsm.toml  the same, where a program signs: for keys in tokens and in services
 //!        root.json      the first root: devices are shipped with it, and every verb that signs
 //!                       checks the repository against it
 //!        policy.json    how long signatures hold
@@ -15,6 +16,7 @@ pub mod elsewhere;
 mod error;
 pub mod list;
 mod role_key;
+mod signer;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -201,7 +203,8 @@ impl Keys {
         }
     }
 
-    /// Reads all private keys of a role that are here: `ROLE.pem` and every `ROLE.*.pem`.
+    /// Reads all private keys of a role that are here: `ROLE.pem`, every `ROLE.*.pem`, and every `ROLE.*.toml`
+    /// that names a program to sign.
     ///
     /// # Errors
     /// As [`load`](Self::load): one at least must be here, and all must be usable.
@@ -221,12 +224,17 @@ impl Keys {
         for entry in fs::read_dir(&self.directory).map_err(io("read", &self.directory))? {
             let path = entry.map_err(io("read", &self.directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".pem")) {
+            let of_role = name.filter(|name| name.starts_with(&prefix));
+            if of_role.is_some_and(|name| name.ends_with(".pem") || name.ends_with(".toml")) {
                 paths.push(path);
             }
         }
         paths.sort();
-        paths.into_iter().map(RoleKey::read).collect()
+        let read = |path: PathBuf| match path.extension().is_some_and(|kind| kind == "toml") {
+            true => RoleKey::read_signer(path),
+            false => RoleKey::read(path),
+        };
+        paths.into_iter().map(read).collect()
     }
 
     /// Makes a key that nothing lists yet, and writes its public half beside it.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use serde_json::json;
 use tough::schema::decoded::{Decoded, Hex};
@@ -11,8 +12,10 @@ use tough::schema::key::Key;
 use tough::sign::{Sign, parse_keypair};
 
 use super::error::KeyError;
+use super::signer::Signer;
 use crate::error::{RepoError, io};
 use crate::role::Role;
+use crate::signing::block_on;
 
 /// Names a key in metadata.
 pub(crate) type KeyId = Decoded<Hex>;
@@ -43,7 +46,16 @@ pub struct RoleKey {
     path: PathBuf,
     public: Key,
     id: KeyId,
-    bytes: Vec<u8>,
+    private: Private,
+}
+
+/// The private half, or who has it.
+#[derive(Clone)]
+enum Private {
+    /// As the signing library reads it.
+    Here(Vec<u8>),
+    /// A program signs.
+    Elsewhere(Signer),
 }
 
 impl std::fmt::Debug for RoleKey {
@@ -56,6 +68,21 @@ impl std::fmt::Debug for RoleKey {
 }
 
 impl RoleKey {
+    /// Reads a file that says which program signs.
+    pub(super) fn read_signer(path: PathBuf) -> Result<Self, RepoError> {
+        let signer = Signer::read(&path)?;
+        let public = public_key(signer.public())?;
+        let id = public
+            .key_id()
+            .map_err(|_| RepoError::KeyUnusable { path: path.clone() })?;
+        Ok(Self {
+            path,
+            public,
+            id,
+            private: Private::Elsewhere(signer),
+        })
+    }
+
     /// Reads a private key, which nobody else may read.
     pub(super) fn read(path: PathBuf) -> Result<Self, RepoError> {
         let metadata = fs::metadata(&path).map_err(io("read", &path))?;
@@ -77,7 +104,7 @@ impl RoleKey {
             path,
             public,
             id,
-            bytes,
+            private: Private::Here(bytes),
         })
     }
 
@@ -112,11 +139,36 @@ impl RoleKey {
         &self.path
     }
 
-    /// What signs with it.
-    pub(crate) fn signer(&self) -> Result<impl Sign, RepoError> {
-        parse_keypair(&self.bytes).map_err(|_| RepoError::KeyUnusable {
+    /// That what it signed does not verify by its public half.
+    pub(crate) fn not_by_it(&self) -> RepoError {
+        match &self.private {
+            Private::Elsewhere(signer) => {
+                let public = signer.public().display();
+                signer.failed(format!(
+                    "what it gave is no signature by the key in {public}"
+                ))
+            }
+            Private::Here(_) => RepoError::KeyUnusable {
+                path: self.path.clone(),
+            },
+        }
+    }
+
+    /// Signs.
+    ///
+    /// # Errors
+    /// [`KeyError::Signer`] if a program was to sign and did not; [`RepoError::Signing`].
+    pub(crate) fn sign(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, RepoError> {
+        let bytes = match &self.private {
+            Private::Elsewhere(signer) => return signer.sign(message),
+            Private::Here(bytes) => bytes,
+        };
+        let unusable = |_| RepoError::KeyUnusable {
             path: self.path.clone(),
-        })
+        };
+        let pair = parse_keypair(bytes).map_err(unusable)?;
+        let random = SystemRandom::new();
+        block_on(pair.sign(message, &random))?.map_err(|source| RepoError::Signing { role, source })
     }
 }
 
