@@ -279,6 +279,7 @@ fn publish(directory: &Path, image: &[u8]) -> (PathBuf, TrustedRelease) {
         product: "kiosk".parse().unwrap(),
         compatible: "board".parse().unwrap(),
         channel: "stable".parse().unwrap(),
+        require: Vec::new(),
     };
     let source = Directory {
         root: repo.clone(),

@@ -134,6 +134,7 @@ fn device() -> DeviceSettings {
         product: "kiosk".parse().unwrap(),
         compatible: "board".parse().unwrap(),
         channel: "stable".parse().unwrap(),
+        require: Vec::new(),
     }
 }
 

@@ -209,6 +209,12 @@ fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
             delta.from.short()
         )?;
     }
+    for (name, paper) in [("sbom", release.sbom), ("provenance", release.provenance)] {
+        if let Some(blob) = paper {
+            let length = ByteCount(blob.length);
+            writeln!(out, "  {name:<10} {length}, {}", blob.path())?;
+        }
+    }
     for line in release.notes.iter().flat_map(|notes| notes.lines()) {
         writeln!(out, "  | {}", plain(line))?;
     }

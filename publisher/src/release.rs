@@ -18,6 +18,7 @@ use crate::deltas::{
 use crate::edit::{Edit, Workplace};
 use crate::error::{RepoError, io};
 use crate::format;
+use crate::papers::Papers;
 use crate::role::Role;
 
 /// The field of an artifact's `custom` object that says why its number is out of line.
@@ -46,6 +47,10 @@ pub struct PublishRequest {
     pub notes: Option<PathBuf>,
     /// Names kernel, initramfs, device tree and command line together.
     pub kernel_id: Option<Digest>,
+    /// What the image is made of: SPDX or CycloneDX as JSON.
+    pub sbom: Option<PathBuf>,
+    /// An in-toto statement about the image.
+    pub provenance: Option<PathBuf>,
     /// A release that devices must have reached before.
     pub requires: Option<Version>,
     /// A channel to set to the release.
@@ -192,7 +197,9 @@ fn cut(
         Some(format) => format,
         None => format::detect(&request.image)?,
     };
+    let papers = Papers::read(request.sbom.as_deref(), request.provenance.as_deref())?;
     let stored = content::store_image(edit.store(), &request.image, request.packing, watch)?;
+    let (sbom, provenance) = papers.store(edit.store(), &stored.sha256)?;
     let mut release = Release {
         schema: SCHEMA,
         product: draft.product.clone(),
@@ -213,6 +220,8 @@ fn cut(
         full: stored.full,
         chunks: None,
         deltas: Vec::new(),
+        sbom,
+        provenance,
         notes: draft.notes,
     };
     if let Some(level) = request.packing.chunk_level {

@@ -148,6 +148,8 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
         format: args.format,
         notes: args.notes.clone(),
         kernel_id: args.kernel_id,
+        sbom: args.sbom.clone(),
+        provenance: args.provenance.clone(),
         requires: args.requires.clone(),
         channel: args.channel.clone(),
         created: args.created.unwrap_or(now),

@@ -149,6 +149,8 @@ pub struct Candidate {
     pub toward: Option<Version>,
     /// What must run before it may be installed: that release or a later one.
     pub requires: Option<Requires>,
+    /// A paper that this device requires of a release and that this one does not carry.
+    pub lacks: Option<&'static str>,
 }
 
 /// A release that comes before another.
@@ -412,6 +414,16 @@ fn trusted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
                 image.security_epoch, inputs.state.floor
             ),
             "publish it with a higher security epoch; the floor never goes down",
+        );
+    }
+    if let Some(paper) = candidate.lacks {
+        return Verdict::no(
+            "papers-missing",
+            format!(
+                "version {} carries no {paper}, which this device requires",
+                image.version
+            ),
+            format!("publish it with `--{paper}`, or correct `device.require`"),
         );
     }
     let running = inputs.state.slot(inputs.booted).image();

@@ -9,6 +9,7 @@
 )]
 
 mod http2;
+mod identity;
 mod network;
 mod proxies;
 mod proxy;

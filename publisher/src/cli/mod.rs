@@ -201,6 +201,13 @@ pub struct PublishArgs {
     /// A file that says what changed, for people.
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
+    /// What the image is made of, as SPDX or CycloneDX in JSON; signed with the release.
+    #[arg(long, value_name = "FILE")]
+    pub sbom: Option<PathBuf>,
+    /// An in-toto statement about the image in JSON, SLSA provenance for example; signed with the
+    /// release. One of its subjects must have the image's SHA-256.
+    #[arg(long, value_name = "FILE")]
+    pub provenance: Option<PathBuf>,
     /// Devices that run an older release than this one go there first, whatever the channel names.
     #[arg(long, value_name = "VERSION")]
     pub requires: Option<Version>,

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::error::{ExitKind, RepoError};
+use crate::error::RepoError;
+use crate::exit::ExitKind;
 use crate::init::init;
 use crate::keys::{KeyError, Keys};
 use crate::refresh::refresh;

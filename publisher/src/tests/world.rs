@@ -97,6 +97,8 @@ impl World {
             notes: None,
             kernel_id: None,
             requires: None,
+            sbom: None,
+            provenance: None,
             channel: Some("stable".parse().unwrap()),
             created: self.now,
             packing: Packing {

@@ -50,7 +50,7 @@ impl Blocks<'_> {
         if fills {
             self.settle(&codecs, &mut ways);
         }
-        let codecs = prune(codecs, &mut ways);
+        let codecs = prune(&codecs, &mut ways);
         Ok((codecs, ways))
     }
 
@@ -197,7 +197,7 @@ impl Blocks<'_> {
 }
 
 /// Codecs that nothing needs are left out.
-fn prune(codecs: Vec<Codec>, ways: &mut [Option<Way>]) -> Vec<Codec> {
+fn prune(codecs: &[Codec], ways: &mut [Option<Way>]) -> Vec<Codec> {
     let used = |number: usize| {
         let mut numbers = ways.iter().flatten().map(|way| usize::from(way.codec));
         numbers.any(|other| other == number)

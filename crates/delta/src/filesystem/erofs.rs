@@ -110,7 +110,7 @@ struct Head {
 
 impl<'a> Reader<'a> {
     fn new(image: &'a [u8]) -> Option<Self> {
-        let block_log = *image.get(START as usize + 12)?;
+        let block_log = *image.get(usize::try_from(START).ok()? + 12)?;
         if u32_at(image, START)? != MAGIC || !(9..=16).contains(&block_log) {
             return None;
         }

@@ -20,6 +20,7 @@ fn candidate(number: u8) -> Candidate {
         runs_already: false,
         toward: None,
         requires: None,
+        lacks: None,
     }
 }
 
@@ -114,6 +115,7 @@ fn names_the_question_that_stopped_it() {
         (release(|c| c.runs_already = true), "up-to-date"),
         (release(|c| c.halted = true), "halted"),
         (release(|c| c.image.sequence = 0), "older"),
+        (release(|c| c.lacks = Some("sbom")), "papers-missing"),
         (
             release(|c| {
                 c.requires = Some(Requires {

@@ -46,6 +46,7 @@ pub(super) struct Client {
 /// What the tasks on the runtime share.
 struct Web {
     tls: Arc<ClientConfig>,
+    known: Option<(String, Arc<ClientConfig>)>,
     proxies: Matcher,
     only_https: bool,
     stall: Duration,
@@ -63,6 +64,8 @@ struct Idle {
 /// How to connect, and with how much patience.
 pub(super) struct Manner {
     pub(super) tls: ClientConfig,
+    /// The host that is shown who asks, and how.
+    pub(super) known: Option<(String, ClientConfig)>,
     pub(super) proxies: Matcher,
     pub(super) only_https: bool,
     pub(super) stall: Duration,
@@ -112,6 +115,7 @@ impl Client {
             .build()?;
         let web = Web {
             tls: Arc::new(manner.tls),
+            known: manner.known.map(|(host, tls)| (host, Arc::new(tls))),
             proxies: manner.proxies,
             only_https: manner.only_https,
             stall: manner.stall,
@@ -374,7 +378,10 @@ impl Web {
                 }
             }
         }
-        let mut connection = connect(to, &self.tls, &self.proxies).await?;
+        let known = self.known.as_ref();
+        let known = known.filter(|(host, _)| *host == authority(to));
+        let tls = known.map_or(&self.tls, |(_, tls)| tls);
+        let mut connection = connect(to, tls, &self.tls, &self.proxies).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         connection.number = number;
         if let Sender::Many(sender) = &connection.sender {

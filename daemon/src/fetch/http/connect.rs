@@ -72,23 +72,30 @@ impl Sender {
     }
 }
 
-/// Opens a connection to the server that `to` names.
+/// Opens a connection to the server that `to` names, or to a proxy, which is shown less.
 ///
 /// # Errors
 /// Says what failed.
 pub(super) async fn connect(
     to: &Uri,
     tls: &Arc<ClientConfig>,
+    proxy_tls: &Arc<ClientConfig>,
     proxies: &Matcher,
 ) -> Result<Connection, String> {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, open(to, tls, proxies)).await;
+    let opened = open(to, tls, proxy_tls, proxies);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, opened).await;
     connected.unwrap_or_else(|_| {
         let seconds = CONNECT_TIMEOUT.as_secs();
         Err(format!("no connection within {seconds} s"))
     })
 }
 
-async fn open(to: &Uri, tls: &Arc<ClientConfig>, proxies: &Matcher) -> Result<Connection, String> {
+async fn open(
+    to: &Uri,
+    tls: &Arc<ClientConfig>,
+    proxy_tls: &Arc<ClientConfig>,
+    proxies: &Matcher,
+) -> Result<Connection, String> {
     let encrypted = to.scheme_str() == Some("https");
     let Some(proxy) = proxies.intercept(to) else {
         let stream = Box::new(tcp(to).await?);
@@ -100,7 +107,7 @@ async fn open(to: &Uri, tls: &Arc<ClientConfig>, proxies: &Matcher) -> Result<Co
         Some("http") => Box::new(tcp(&via).await.map_err(of_proxy)?),
         Some("https") => {
             let stream = tcp(&via).await.map_err(of_proxy)?;
-            let mut only_old = ClientConfig::clone(tls);
+            let mut only_old = ClientConfig::clone(proxy_tls);
             only_old.alpn_protocols = vec![b"http/1.1".to_vec()];
             Box::new(
                 encrypt(stream, &via, &Arc::new(only_old))

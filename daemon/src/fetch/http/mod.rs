@@ -2,6 +2,7 @@
 
 mod client;
 mod connect;
+mod credentials;
 mod ranges;
 mod redirect;
 mod retry_after;
@@ -9,19 +10,17 @@ mod trouble;
 
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, ETAG};
+use hyper::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use self::client::{Answer, Client, Manner, Question, text};
+use self::connect::authority;
+pub use self::credentials::HttpSetupError;
 use self::ranges::HttpParts;
 use self::trouble::{broke, transport};
 use super::multipart::content_range;
@@ -69,32 +68,6 @@ impl std::fmt::Debug for HttpSource {
             .field("base", &self.base)
             .finish_non_exhaustive()
     }
-}
-
-/// Why no connection can be made at all.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpSetupError {
-    /// The certificates cannot be read.
-    #[error("{}: cannot be read; set `repository.ca-file` to a PEM file with certificates", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{}: holds no PEM certificate; set `repository.ca-file` to one that does", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The system gives no way to wait for connections.
-    #[error("connections cannot be waited for")]
-    System(#[source] io::Error),
-    /// The library for encryption refuses its own defaults.
-    #[error("encryption is not possible")]
-    Encryption(#[source] rustls::Error),
 }
 
 impl HttpSource {
@@ -249,17 +222,19 @@ impl Source for HttpSource {
     }
 }
 
-/// A client with this device's certificates and patience.
+/// A client with this device's certificates and patience. Only the repository is shown who asks: not an address that
+/// somebody names for a bundle, nor a host that an answer points to.
 fn client(settings: &RepositorySettings, only_https: bool) -> Result<Arc<Client>, HttpSetupError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(HttpSetupError::Encryption)?
-        .with_root_certificates(certificates(&settings.ca_file)?)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let manner = Manner {
-        tls,
+        tls: credentials::anonymous(&settings.ca_file)?,
+        known: match &settings.client {
+            Some(identity) if only_https => {
+                let host: Option<Uri> = settings.url.parse().ok();
+                let tls = credentials::identified(&settings.ca_file, identity)?;
+                host.map(|host| (authority(&host), tls))
+            }
+            _ => None,
+        },
         proxies: match &settings.proxy {
             Some(proxy) => Matcher::builder().all(proxy.as_str()).build(),
             None => Matcher::from_env(),
@@ -288,20 +263,6 @@ pub fn open_url(
     Ok(Box::new(answer.body))
 }
 
-fn certificates(path: &Path) -> Result<RootCertStore, HttpSetupError> {
-    let pem = std::fs::read(path).map_err(|source| HttpSetupError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let mut store = RootCertStore::empty();
-    // One that this library does not know, of an odd kind, is no reason to refuse the others.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if store.is_empty() {
-        return Err(HttpSetupError::NoCertificate { path: path.into() });
-    }
-    Ok(store)
-}
-
 fn skip(reader: &mut dyn Read, count: u64) -> io::Result<()> {
     let skipped = io::copy(&mut reader.take(count), &mut io::sink())?;
     if skipped < count {
@@ -318,15 +279,5 @@ mod tests {
     fn skipping_past_the_end_is_an_error() {
         assert!(skip(&mut &b"abc"[..], 3).is_ok());
         assert!(skip(&mut &b"abc"[..], 4).is_err());
-    }
-
-    #[test]
-    fn file_without_certificates_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = certificates(file.path()).unwrap_err();
-        assert!(
-            error.to_string().contains("holds no PEM certificate"),
-            "{error}"
-        );
     }
 }

@@ -112,6 +112,8 @@ fn publish(image: &[u8]) -> (Memory, Release) {
         sequence: 2,
         security_epoch: 0,
         requires: None,
+        sbom: None,
+        provenance: None,
         created: Timestamp::from_unix(1),
         image: Image {
             format: ImageFormat::Raw,
