@@ -5,20 +5,18 @@
     reason = "a test fails by panicking"
 )]
 
-use std::cell::RefCell;
+mod publisher;
+
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
-use clap::Parser as _;
-use switchback_repo::cli::Cli;
 use switchback_types::Timestamp;
 use switchbackd::fetch::{FetchError, Source};
-use switchbackd::settings::DeviceSettings;
 use switchbackd::trust::{Asked, Trust};
 
-/// 2026-12-01.
-const NOW: i64 = 1_796_083_200;
+use publisher::{NOW, Publisher, device};
+
 const DAY: i64 = 24 * 60 * 60;
 
 /// A repository's directory in the place of a server.
@@ -51,90 +49,10 @@ impl Source for Directory {
     }
 }
 
-struct Publisher {
-    directory: tempfile::TempDir,
-    now: RefCell<i64>,
-}
-
-impl Publisher {
-    fn new() -> Self {
-        let publisher = Self {
-            directory: tempfile::tempdir().unwrap(),
-            now: RefCell::new(NOW),
-        };
-        publisher.run(&["init", "--product", "kiosk"]);
-        publisher.publish("1");
-        publisher
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn run(&self, words: &[&str]) {
-        let (repo, keys) = (self.path("repo"), self.path("keys"));
-        let place = [
-            "--repo",
-            repo.to_str().unwrap(),
-            "--keys",
-            keys.to_str().unwrap(),
-        ];
-        let words = ["switchback-repo", "--quiet"]
-            .iter()
-            .chain(words)
-            .chain(&place);
-        let cli = Cli::parse_from(words);
-        let now = Timestamp::from_unix(*self.now.borrow());
-        switchback_repo::run(&cli, now, &mut std::io::sink()).unwrap();
-    }
-
-    fn publish(&self, version: &str) {
-        self.publish_with(version, &[]);
-    }
-
-    fn publish_with(&self, version: &str, more: &[&str]) {
-        let image = self.path("image");
-        std::fs::write(&image, format!("image of version {version}")).unwrap();
-        let image = image.to_str().unwrap().to_owned();
-        let words = [
-            "publish",
-            "--image",
-            &image,
-            "--version",
-            version,
-            "--compatible",
-            "board",
-            "--format",
-            "raw",
-            "--channel",
-            "stable",
-        ];
-        self.run(&[&words, more].concat());
-    }
-
-    fn source(&self) -> Directory {
-        Directory {
-            root: self.path("repo"),
-            requests: Mutex::default(),
-        }
-    }
-
-    fn trust(&self, state: &Path) -> Trust {
-        let root = self.path("repo/metadata/1.root.json");
-        let files: std::sync::Arc<dyn switchbackd::journal::RecordFiles> =
-            std::sync::Arc::new(switchbackd::journal::DiskFiles);
-        let (trust, warning) = Trust::open(&files, state, &root).unwrap();
-        assert_eq!(warning, None);
-        trust
-    }
-}
-
-fn device() -> DeviceSettings {
-    DeviceSettings {
-        product: "kiosk".parse().unwrap(),
-        compatible: "board".parse().unwrap(),
-        channel: "stable".parse().unwrap(),
-        require: Vec::new(),
+fn source(publisher: &Publisher) -> Directory {
+    Directory {
+        root: publisher.path("repo"),
+        requests: Mutex::default(),
     }
 }
 
@@ -154,7 +72,7 @@ fn releases_that_come_before_another_are_offered_first() {
     publisher.publish_with("3", &["--requires", "2"]);
     publisher.publish("4");
     publisher.publish_with("5", &["--requires", "3"]);
-    let (source, state) = (publisher.source(), tempfile::tempdir().unwrap());
+    let (source, state) = (source(&publisher), tempfile::tempdir().unwrap());
     let mut trust = publisher.trust(state.path());
     for (running, first) in [
         (0, "2"),
@@ -193,7 +111,7 @@ fn idle_poll_asks_for_two_small_files() {
     let publisher = Publisher::new();
     let state = publisher.path("state");
     let mut trust = publisher.trust(&state);
-    let source = publisher.source();
+    let source = source(&publisher);
     assert_eq!(version(&ask(&mut trust, &source, NOW)), "1");
     source.requests();
     assert_eq!(version(&ask(&mut trust, &source, NOW)), "1");
@@ -209,7 +127,7 @@ fn idle_poll_asks_for_two_small_files() {
 fn repository_put_back_to_an_older_state_is_refused_also_after_a_restart() {
     let publisher = Publisher::new();
     let state = publisher.path("state");
-    let source = publisher.source();
+    let source = source(&publisher);
     let timestamp = publisher.path("repo/metadata/timestamp.json");
     let old = std::fs::read(&timestamp).unwrap();
     publisher.publish("2");
@@ -228,7 +146,7 @@ fn repository_put_back_to_an_older_state_is_refused_also_after_a_restart() {
 fn expired_metadata_is_stale_until_it_is_signed_afresh() {
     let publisher = Publisher::new();
     let state = publisher.path("state");
-    let source = publisher.source();
+    let source = source(&publisher);
     let mut trust = publisher.trust(&state);
     let later = NOW + 60 * DAY;
     assert!(matches!(ask(&mut trust, &source, later), Asked::Stale(_)));
@@ -241,7 +159,7 @@ fn expired_metadata_is_stale_until_it_is_signed_afresh() {
 fn clock_that_says_1970_does_not_stop_updates() {
     let publisher = Publisher::new();
     let state = publisher.path("state");
-    let source = publisher.source();
+    let source = source(&publisher);
     assert_eq!(version(&ask(&mut publisher.trust(&state), &source, 0)), "1");
 }
 
@@ -249,7 +167,7 @@ fn clock_that_says_1970_does_not_stop_updates() {
 fn documents_that_were_swapped_are_named() {
     let publisher = Publisher::new();
     let state = publisher.path("state");
-    let source = publisher.source();
+    let source = source(&publisher);
     let releases = publisher.path("repo/targets/releases/kiosk/1");
     let document = std::fs::read_dir(&releases)
         .unwrap()

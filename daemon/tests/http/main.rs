@@ -10,9 +10,12 @@
 
 mod http2;
 mod identity;
+mod mirror;
 mod network;
 mod proxies;
 mod proxy;
+#[path = "../publisher/mod.rs"]
+mod publisher;
 mod ranges;
 mod real;
 mod server;
