@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         stall_timeout: Duration::from_secs(60),
         max_rate: None,
         proxy: None,
+        client: None,
     })?;
     let begun = Instant::now();
     let mut buffer = [0; 32 * 1024];

@@ -279,6 +279,7 @@ fn publish(directory: &Path, image: &[u8]) -> (PathBuf, TrustedRelease) {
         product: "kiosk".parse().unwrap(),
         compatible: "board".parse().unwrap(),
         channel: "stable".parse().unwrap(),
+        require: Vec::new(),
     };
     let source = Directory {
         root: repo.clone(),
@@ -286,7 +287,7 @@ fn publish(directory: &Path, image: &[u8]) -> (PathBuf, TrustedRelease) {
         reads: Arc::default(),
         connections: RefCell::default(),
     };
-    match trust.ask(&source, &device, now, &mut || {}) {
+    match trust.ask(&source, &device, 0, now, &mut || {}) {
         Asked::Offer { release, .. } => (repo, *release),
         other => panic!("{other:?}"),
     }

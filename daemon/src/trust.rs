@@ -19,6 +19,9 @@ use crate::settings::DeviceSettings;
 /// No device ran this program before it was written: 2026-11-01. A clock that says less is wrong.
 const EARLIEST: i64 = 1_793_491_200;
 
+/// So many releases may have to come before another.
+const MAX_STEPS: u32 = 32;
+
 /// A signed document longer than this is not one of ours.
 const MAX_DOCUMENT: u64 = 256 * 1024;
 
@@ -72,8 +75,10 @@ pub enum Asked {
     Offer {
         /// The channel.
         channel: TrustedChannel,
-        /// The release.
+        /// The release: the one that the channel names, or the next one on the way there.
         release: Box<TrustedRelease>,
+        /// The one that the channel names, if that is another.
+        toward: Option<Version>,
     },
     /// A bundle brings this release.
     Bundled(Box<TrustedRelease>),
@@ -190,16 +195,18 @@ impl Trust {
         clock.max(self.state.floor())
     }
 
-    /// Asks the repository what this device should run. `reached` is called once the server's
+    /// Asks the repository what this device should run, where `running` is the number of the release that runs, 0
+    /// if that is not known. `reached` is called once the server's
     /// metadata was verified: the device is not cut off.
     pub fn ask(
         &mut self,
         source: &dyn Source,
         device: &DeviceSettings,
+        running: u64,
         clock: Timestamp,
         reached: &mut dyn FnMut(),
     ) -> Asked {
-        match self.try_ask(source, device, clock, reached) {
+        match self.try_ask(source, device, running, clock, reached) {
             Ok(asked) => asked,
             Err(failure) => failure.asked(),
         }
@@ -209,6 +216,7 @@ impl Trust {
         &mut self,
         source: &dyn Source,
         device: &DeviceSettings,
+        running: u64,
         clock: Timestamp,
         reached: &mut dyn FnMut(),
     ) -> Result<Asked, Failure> {
@@ -243,6 +251,15 @@ impl Trust {
         channel
             .confirm(&release)
             .map_err(|error| Failure::Content(chain(&error)))?;
+        let named = release.version.clone();
+        let release = first_on_the_way(
+            &mut refreshed,
+            source,
+            &device.product,
+            release,
+            running,
+            &mut documents,
+        )?;
         let now = self.now(clock);
         if let Some(expired) = channel.expires.filter(|expires| *expires <= now) {
             return Ok(Asked::Stale(format!(
@@ -252,7 +269,8 @@ impl Trust {
         }
 
         // Those of the release before are of no more use.
-        documents.retain(|known, _| *known == path || *known == channel.path());
+        let used = [path, channel.path(), release.path()];
+        documents.retain(|known, _| used.contains(known));
         self.documents = documents;
         let mut state = refreshed.into_state();
         // A release signed at a time proves that this time has passed.
@@ -260,6 +278,7 @@ impl Trust {
         self.remember(state)?;
         Ok(Asked::Offer {
             channel,
+            toward: (release.version != named).then_some(named),
             release: Box::new(release),
         })
     }
@@ -355,6 +374,49 @@ fn drive(exchange: &mut dyn Exchange, source: &dyn Source) -> Result<(), Failure
         exchange.feed(answer)?;
     }
     Ok(())
+}
+
+/// The first release on the way to one that a device with this one running may install. The release role alone
+/// says which those are: whoever paces releases cannot leave one out.
+fn first_on_the_way(
+    refreshed: &mut Refreshed,
+    source: &dyn Source,
+    product: &ProductName,
+    named: TrustedRelease,
+    running: u64,
+    documents: &mut Documents,
+) -> Result<TrustedRelease, Failure> {
+    let mut release = named;
+    for _ in 0..=MAX_STEPS {
+        let requires = match &release.requires {
+            Some(requires) if running < requires.sequence => requires.clone(),
+            _ => return Ok(release),
+        };
+        let path = release_path(product, &requires.version);
+        let said = format!(
+            "version {} requires version {} before it",
+            release.version, requires.version
+        );
+        let Some(found) = find(refreshed, source, path.clone(), documents)? else {
+            let url = source.url("metadata");
+            return Err(Failure::Content(format!(
+                "{said}, and {url} lists no {path}"
+            )));
+        };
+        let before = TrustedRelease::from_verified(&found)
+            .map_err(|error| Failure::Content(chain(&error)))?;
+        // The numbers go down with each step: there is no going round in circles.
+        if before.sequence != requires.sequence {
+            return Err(Failure::Content(format!(
+                "{said}, as number {}, which has number {}",
+                requires.sequence, before.sequence
+            )));
+        }
+        release = before;
+    }
+    Err(Failure::Content(format!(
+        "more than {MAX_STEPS} releases come before the one that the channel names"
+    )))
 }
 
 /// Finds an artifact through the delegations, fetches it and checks it.

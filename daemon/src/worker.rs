@@ -187,9 +187,13 @@ impl Worker {
     fn poll(&mut self, running: Option<&ImageIdentity>) -> Report {
         let reached = self.reached.clone();
         let clock = self.host.now();
-        let asked = self
-            .trust
-            .ask(&*self.source, &self.device, clock, &mut || reached.note());
+        let asked = self.trust.ask(
+            &*self.source,
+            &self.device,
+            running.map_or(0, |running| running.sequence),
+            clock,
+            &mut || reached.note(),
+        );
         // Nobody wanted what it brought.
         self.bundle = None;
         self.polled(asked, running)

@@ -89,10 +89,14 @@ impl Publisher {
     }
 
     fn publish(&self, version: &str) {
+        self.publish_with(version, &[]);
+    }
+
+    fn publish_with(&self, version: &str, more: &[&str]) {
         let image = self.path("image");
         std::fs::write(&image, format!("image of version {version}")).unwrap();
         let image = image.to_str().unwrap().to_owned();
-        self.run(&[
+        let words = [
             "publish",
             "--image",
             &image,
@@ -104,7 +108,8 @@ impl Publisher {
             "raw",
             "--channel",
             "stable",
-        ]);
+        ];
+        self.run(&[&words, more].concat());
     }
 
     fn source(&self) -> Directory {
@@ -129,11 +134,51 @@ fn device() -> DeviceSettings {
         product: "kiosk".parse().unwrap(),
         compatible: "board".parse().unwrap(),
         channel: "stable".parse().unwrap(),
+        require: Vec::new(),
     }
 }
 
 fn ask(trust: &mut Trust, source: &Directory, at: i64) -> Asked {
-    trust.ask(source, &device(), Timestamp::from_unix(at), &mut || {})
+    trust.ask(source, &device(), 0, Timestamp::from_unix(at), &mut || {})
+}
+
+fn ask_from(trust: &mut Trust, source: &Directory, running: u64) -> Asked {
+    let now = Timestamp::from_unix(NOW + 10);
+    trust.ask(source, &device(), running, now, &mut || {})
+}
+
+#[test]
+fn releases_that_come_before_another_are_offered_first() {
+    let publisher = Publisher::new();
+    publisher.publish("2");
+    publisher.publish_with("3", &["--requires", "2"]);
+    publisher.publish("4");
+    publisher.publish_with("5", &["--requires", "3"]);
+    let (source, state) = (publisher.source(), tempfile::tempdir().unwrap());
+    let mut trust = publisher.trust(state.path());
+    for (running, first) in [
+        (0, "2"),
+        (1, "2"),
+        (2, "3"),
+        (3, "5"),
+        (4, "5"),
+        (5, "5"),
+        (9, "5"),
+    ] {
+        let asked = ask_from(&mut trust, &source, running);
+        assert_eq!(version(&asked), first, "{running}");
+        let Asked::Offer { toward, .. } = &asked else {
+            panic!("{asked:?}");
+        };
+        let expected = (first != "5").then_some("5");
+        assert_eq!(
+            toward.as_ref().map(switchback_types::Version::as_str),
+            expected
+        );
+    }
+    // What stands on the way is not collected with the old ones.
+    publisher.run(&["gc", "--keep", "1"]);
+    assert_eq!(version(&ask_from(&mut trust, &source, 1)), "2");
 }
 
 fn version(asked: &Asked) -> &str {

@@ -4,8 +4,8 @@ use crate::filesystem::ext4::Superblock;
 use crate::filesystem::tree::Tree;
 use crate::filesystem::{erofs, squashfs, uuid};
 
-use switchback_delta::limits::MAX_PACKED_PLAIN;
-use switchback_delta::{Repacked, zstd_version};
+use switchback_delta::limits::{MAX_PACKED_XZ, MAX_PACKED_ZLIB, MAX_PACKED_ZSTD};
+use switchback_delta::{PACKERS, Repacked};
 use switchback_types::ByteCount;
 
 /// A delta may be so much larger than all files that changed, before it looks odd: in bytes.
@@ -30,28 +30,46 @@ pub(crate) fn on(old: &[u8], new: &[u8], cost: u64) -> Vec<String> {
     found
 }
 
-/// Whether a device can make the blocks of a new squashfs image from what is in them.
+/// Whether a device can make the blocks of a new image from what is in them.
 pub(crate) fn on_blocks(new: &[u8], repacked: &Repacked) -> Option<String> {
-    let superblock = squashfs::Superblock::read(new)?;
-    let size = usize::try_from(superblock.block_size).unwrap_or(usize::MAX);
-    if superblock.compressor_name() != "zstd" || size > MAX_PACKED_PLAIN {
-        return Some(
-            "the delta is one of compressed bytes, which differ far more than what is in them; \
-             build with `mksquashfs -comp zstd -b 128K`"
-                .into(),
-        );
-    }
+    let (library, way_out) = match squashfs::Superblock::read(new) {
+        Some(superblock) => {
+            let size = usize::try_from(superblock.block_size).unwrap_or(usize::MAX);
+            let (library, most) = match superblock.compressor_name() {
+                "zstd" => ("zstd", MAX_PACKED_ZSTD),
+                "gzip" => ("zlib", MAX_PACKED_ZLIB),
+                "xz" => ("xz", MAX_PACKED_XZ),
+                _ => ("", 0),
+            };
+            if size > most {
+                return Some(
+                    "the delta is one of compressed bytes, which differ far more than what is in \
+                     them; build with `mksquashfs -comp zstd -b 128K` (or gzip, or xz)"
+                        .into(),
+                );
+            }
+            (library, "a mksquashfs that uses the same version")
+        }
+        None => {
+            erofs::Superblock::read(new)?;
+            (
+                "lz4",
+                "a mkfs.erofs that uses it, with `-zlz4hc` or `-zlz4`",
+            )
+        }
+    };
     let Repacked {
         changed,
         reproduced,
         sent,
     } = *repacked;
+    let version = PACKERS.iter().find(|(name, _)| *name == library);
+    let version = version.map_or("", |(_, version)| *version);
     (reproduced < changed).then(|| {
         format!(
-            "{} of {changed} changed blocks do not come out of zstd {} as they are, which devices \
-             have, and are sent compressed ({}); build with a mksquashfs that uses the same version",
+            "{} of {changed} changed blocks do not come out of {library} {version} as they are, \
+             which devices have, and are sent compressed ({}); build with {way_out}",
             changed - reproduced,
-            zstd_version(),
             ByteCount(sent)
         )
     })

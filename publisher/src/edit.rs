@@ -1,18 +1,19 @@
 //! A repository locked for changes: documents are signed into it and committed together.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use switchback_types::{TargetPath, Timestamp};
 use tough::TargetName;
 use tough::schema::Target;
 
-use crate::error::RepoError;
-use crate::keys::Keys;
+use crate::error::{RepoError, io};
+use crate::keys::{KeyId, Keys};
 use crate::metadata::{Signing, hashes};
 use crate::repository::{Repository, artifact_file, digest};
 use crate::role::{Lifetimes, Role};
+use crate::signing;
 use crate::store::Store;
 
 /// Where a verb works, with which keys, and when.
@@ -36,6 +37,7 @@ pub(crate) struct Edit {
     now: Timestamp,
     pub(crate) repository: Repository,
     changed: BTreeSet<Role>,
+    passed_over: Option<KeyId>,
 }
 
 impl Edit {
@@ -57,6 +59,7 @@ impl Edit {
             now: place.now,
             repository: Repository::open(place.repo, &root)?,
             changed: BTreeSet::new(),
+            passed_over: None,
         })
     }
 
@@ -72,7 +75,7 @@ impl Edit {
         renewed.extend([Role::Snapshot, Role::Timestamp]);
         self.repository.metadata.check_fresh(self.now, &renewed)?;
         for role in renewed {
-            self.keys.load(role)?;
+            self.keys.load_all(role)?;
         }
         Ok(())
     }
@@ -128,9 +131,59 @@ impl Edit {
             keys: &self.keys,
             lifetimes: self.lifetimes,
             now: self.now,
+            passed_over: self.passed_over.clone(),
         };
         self.repository.metadata.commit(&self.changed, &signing)?;
         self.changed.clear();
         Ok(())
+    }
+
+    /// The keys that are here.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Has a key sign nothing from now on.
+    pub(crate) fn pass_over(&mut self, key: Option<KeyId>) {
+        self.passed_over = key;
+    }
+
+    /// Puts the next version of root or targets beside the repository instead of into it: signed by the keys
+    /// that are here, for others to sign.
+    pub(crate) fn set_aside(&mut self, role: Role, directory: &Path) -> Result<PathBuf, RepoError> {
+        let signing = Signing {
+            store: &self.store,
+            keys: &self.keys,
+            lifetimes: self.lifetimes,
+            now: self.now,
+            passed_over: None,
+        };
+        let metadata = &mut self.repository.metadata;
+        metadata.advance(role, &signing)?;
+        let keys = self.keys.at_hand(role)?;
+        let text = match role {
+            Role::Root => signing::text(&signing::sign(role, metadata.root.clone(), keys.iter())?),
+            _ => signing::text(&signing::sign(role, metadata.targets.clone(), keys.iter())?),
+        };
+        let path = directory.join(role.file_name(metadata.version(role)));
+        std::fs::create_dir_all(directory).map_err(io("create", directory))?;
+        std::fs::write(&path, text).map_err(io("write", &path))?;
+        Ok(path)
+    }
+
+    /// Takes the next version of root or targets, which others signed, into the repository.
+    pub(crate) fn take_in(&mut self, role: Role, bytes: &[u8]) -> Result<(), RepoError> {
+        let signing = Signing {
+            store: &self.store,
+            keys: &self.keys,
+            lifetimes: self.lifetimes,
+            now: self.now,
+            passed_over: None,
+        };
+        self.repository.metadata.put(role, bytes, &signing)?;
+        if role != Role::Root {
+            self.changed.insert(Role::Snapshot);
+        }
+        self.commit()
     }
 }

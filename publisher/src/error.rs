@@ -5,25 +5,10 @@ use std::path::PathBuf;
 use switchback_manifest::{ManifestError, Release};
 use switchback_types::{Digest, ProductName, Timestamp, Version};
 
+use crate::exit::ExitKind;
+use crate::keys::KeyError;
 use crate::repository::list;
 use crate::role::Role;
-
-/// Why the program ended, for scripts: the exit codes of `switchback-repo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitKind {
-    /// A file could not be read or written.
-    Io = 1,
-    /// What was asked for breaks a rule of the repository: nothing was changed.
-    Refused = 3,
-    /// The repository does not verify, or lacks files that it names.
-    Repository = 4,
-    /// A key is missing, unreadable or not the one that the repository lists.
-    Keys = 5,
-    /// An image or document that was given is not usable.
-    Input = 6,
-    /// Another process is publishing into the same repository.
-    Busy = 7,
-}
 
 /// Everything that a verb can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -98,14 +83,17 @@ pub enum RepoError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The repository does not list the key.
-    #[error("the repository does not list the key {} for the {role} role, or wants more signatures than this one; use the keys that the repository was made with", path.display())]
-    KeyNotListed {
-        /// Whose key.
-        role: Role,
+    /// A file that was to come with the release is not what it should be.
+    #[error("{} cannot be published with the release: {detail}", path.display())]
+    Paper {
         /// The file.
         path: PathBuf,
+        /// Why not.
+        detail: String,
     },
+    /// Keys do not fit together.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// No key could be made.
     #[error("the cryptography library made no key for the {role} role")]
     KeyGeneration {
@@ -461,7 +449,7 @@ impl RepoError {
             | Self::KeyMissing { .. }
             | Self::KeyUnusable { .. }
             | Self::KeyMode { .. }
-            | Self::KeyNotListed { .. }
+            | Self::Keys(_)
             | Self::KeyGeneration { .. }
             | Self::Policy { .. } => ExitKind::Keys,
             Self::Document { .. }
@@ -470,6 +458,7 @@ impl RepoError {
             | Self::ImageTooLarge { .. }
             | Self::ImageChanged { .. }
             | Self::NotesTooLong { .. }
+            | Self::Paper { .. }
             | Self::Field { .. }
             | Self::NoDelta { .. }
             | Self::DeltaIncompatible { .. }

@@ -69,10 +69,27 @@ pub struct PartsExplained {
     pub maps: u64,
     /// Bytes of the delta: what is sent, and what changed.
     pub frames: u64,
+    /// What a device packs from plain bytes; left out when it packs nothing. All bytes of the new
+    /// image above are counted unpacked then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed: Option<PackedExplained>,
     /// Of an ext4 image: what costs most, at most [`TOP_FILES`].
     pub files: Vec<FileCost>,
     /// How many more files cost something.
     pub more_files: usize,
+}
+
+/// Compressed blocks of the new image that a device makes from what is in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PackedExplained {
+    /// What packs them.
+    pub by: String,
+    /// How many there are.
+    pub blocks: usize,
+    /// Their bytes in the image.
+    pub bytes: u64,
+    /// The bytes in them.
+    pub plain: u64,
 }
 
 /// What one file, or one part of the file system itself, costs.
@@ -176,6 +193,12 @@ fn parts(
     found.table = lengths.table;
     found.maps = lengths.maps;
     found.frames = lengths.frames;
+    found.packed = lengths.packed.map(|packed| PackedExplained {
+        by: packed.by.into(),
+        blocks: packed.blocks,
+        bytes: packed.bytes,
+        plain: packed.plain,
+    });
     found.files = costs.finish();
     found.more_files = found.files.len().saturating_sub(TOP_FILES);
     found.files.truncate(TOP_FILES);

@@ -63,8 +63,8 @@ pub struct Freed {
     pub bytes: u64,
 }
 
-/// Removes releases that no channel names and that are not among the newest, then every blob,
-/// document and old metadata file that nothing needs.
+/// Removes releases that no channel names, that no other one requires and that are not among the newest, then every
+/// blob, document and old metadata file that nothing needs.
 ///
 /// # Errors
 /// When a signed document cannot be read (then nothing is deleted), and what keys, signing and
@@ -139,11 +139,22 @@ fn divide(
             .collect();
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         let oldest_kept = line.len().saturating_sub(keep);
-        for (place, release) in line.into_iter().enumerate() {
-            if place >= oldest_kept || named.contains(&release.version) {
-                kept.push(release);
-            } else {
-                removed.push(release);
+        // From the newest to the oldest: what a release that stays requires is older, and stays.
+        let mut required = BTreeSet::new();
+        let mut divided = Vec::new();
+        for (place, release) in line.into_iter().enumerate().rev() {
+            let version = &release.version;
+            let stays =
+                place >= oldest_kept || named.contains(version) || required.contains(version);
+            if stays {
+                required.extend(release.requires.iter().map(|before| before.version.clone()));
+            }
+            divided.push((stays, release));
+        }
+        for (stays, release) in divided.into_iter().rev() {
+            match stays {
+                true => kept.push(release),
+                false => removed.push(release),
             }
         }
     }

@@ -16,9 +16,10 @@ use tough::schema::{
 use crate::edit::Workplace;
 use crate::error::{RepoError, io};
 use crate::keys::Keys;
-use crate::metadata::{Metadata, SPEC_VERSION, Signing, expiry, sign_root};
+use crate::metadata::{Metadata, SPEC_VERSION, Signing, expiry};
 use crate::repository::{Repository, channel_pattern, release_pattern};
 use crate::role::{Lifetimes, Role};
+use crate::signing;
 use crate::store::Store;
 
 const FIRST_ROOT: &str = "metadata/1.root.json";
@@ -60,13 +61,16 @@ pub(crate) fn init_locked(
         keys: &keys,
         lifetimes: *lifetimes,
         now: place.now,
+        passed_over: None,
     };
     let mut metadata = first_metadata(&signing, products)?;
     let root = match pinned {
         // An init that was interrupted: devices may already be built with this root.
         Some(root) => root,
         None => {
-            let root = sign_root(metadata.root.clone(), keys.load(Role::Root)?)?;
+            let key = keys.load(Role::Root)?;
+            let signed = signing::sign(Role::Root, metadata.root.clone(), [&key].into_iter())?;
+            let root = signing::text(&signed);
             store.put(FIRST_ROOT, &root)?;
             keys.pin_root(&root)?;
             root
@@ -160,6 +164,7 @@ fn first_metadata(signing: &Signing<'_>, products: &[ProductName]) -> Result<Met
         ..empty(Role::Targets)
     };
     Ok(Metadata {
+        published_root: root.clone(),
         root,
         targets,
         releases: empty(Role::Releases),
@@ -205,10 +210,6 @@ fn delegations(keys: &Keys, products: &[ProductName]) -> Result<Delegations, Rep
 }
 
 fn public_key(keys: &Keys, role: Role) -> Result<(Decoded<Hex>, Key), RepoError> {
-    let key = keys.load(role)?.public().clone();
-    let id = key.key_id().map_err(|source| RepoError::Signing {
-        role,
-        source: Box::new(source),
-    })?;
-    Ok((id, key))
+    let key = keys.load(role)?;
+    Ok((key.id().clone(), key.public().clone()))
 }

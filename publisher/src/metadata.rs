@@ -2,23 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::future::Future;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use aws_lc_rs::rand::SystemRandom;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use switchback_types::Timestamp;
-use tough::editor::signed::SignedRole;
-use tough::key_source::KeySource;
-use tough::schema::{self, Hashes, KeyHolder, Metafile, Root, Snapshot, Targets};
+use tough::schema::{self, Hashes, Metafile, RoleType, Root, Snapshot, Targets};
 use tough::{ExpirationEnforcement, FilesystemTransport, RepositoryLoader};
 use url::Url;
 
 use crate::error::{RepoError, io};
-use crate::keys::{Keys, RoleKey};
+use crate::keys::{KeyId, Keys, RoleKey};
 use crate::role::{Lifetimes, Role};
+use crate::signing::{self, Listed, block_on};
 use crate::store::Store;
 
 /// The version of the specification that the signing library writes and accepts.
@@ -31,6 +27,8 @@ const DIRECTORY: &str = "metadata";
 #[derive(Debug, Clone)]
 pub struct Metadata {
     pub(crate) root: Root,
+    /// The root that is published: the next one is signed by its keys too.
+    pub(crate) published_root: Root,
     pub(crate) targets: Targets,
     pub(crate) releases: Targets,
     pub(crate) channels: Targets,
@@ -45,6 +43,8 @@ pub(crate) struct Signing<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) now: Timestamp,
+    /// A key that signs nothing any more, though it is listed still.
+    pub(crate) passed_over: Option<KeyId>,
 }
 
 impl Metadata {
@@ -85,6 +85,7 @@ impl Metadata {
             releases: delegated(Role::Releases)?,
             channels: delegated(Role::Channels)?,
             root: loaded.root().signed.clone(),
+            published_root: loaded.root().signed.clone(),
             snapshot: loaded.snapshot().signed.clone(),
             timestamp: loaded.timestamp().signed.clone(),
             targets,
@@ -122,21 +123,18 @@ impl Metadata {
     /// How many keys a role has, and how many of them must sign.
     #[must_use]
     pub fn threshold(&self, role: Role) -> (usize, u64) {
-        let top = |kind| {
-            self.root
-                .roles
-                .get(&kind)
-                .map_or((0, 0), |keys| (keys.keyids.len(), keys.threshold.get()))
-        };
+        let listed = self.listed(role);
+        (listed.ids.len(), listed.threshold)
+    }
+
+    /// The keys of a role, and how many of them must sign.
+    pub(crate) fn listed(&self, role: Role) -> Listed {
         match role {
-            Role::Root => top(schema::RoleType::Root),
-            Role::Targets => top(schema::RoleType::Targets),
-            Role::Snapshot => top(schema::RoleType::Snapshot),
-            Role::Timestamp => top(schema::RoleType::Timestamp),
-            Role::Releases | Role::Channels => self
-                .targets
-                .delegated_role(role.as_str())
-                .map_or((0, 0), |role| (role.keyids.len(), role.threshold.get())),
+            Role::Root => Listed::in_root(&self.root, RoleType::Root),
+            Role::Targets => Listed::in_root(&self.root, RoleType::Targets),
+            Role::Snapshot => Listed::in_root(&self.root, RoleType::Snapshot),
+            Role::Timestamp => Listed::in_root(&self.root, RoleType::Timestamp),
+            Role::Releases | Role::Channels => Listed::in_targets(&self.targets, role),
         }
     }
 
@@ -175,14 +173,28 @@ impl Metadata {
         // All keys are read before the first file is written.
         let keys = roles
             .iter()
-            .map(|role| Ok((*role, signing.keys.load(*role)?)))
+            .map(|role| Ok((*role, signing.keys.load_all(*role)?)))
             .collect::<Result<BTreeMap<_, _>, RepoError>>()?;
-        for (role, key) in keys {
+        for (role, keys) in keys {
             self.advance(role, signing)?;
-            let bytes = self.sign(role, key)?;
-            let file = format!("{DIRECTORY}/{}", role.file_name(self.version(role)));
-            signing.store.put(&file, &bytes)?;
-            self.note_in_parent(role, &bytes);
+            let bytes = self.sign(role, &keys, signing)?;
+            self.put(role, &bytes, signing)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the signed bytes of a role's newest version.
+    pub(crate) fn put(
+        &mut self,
+        role: Role,
+        bytes: &[u8],
+        signing: &Signing<'_>,
+    ) -> Result<(), RepoError> {
+        let file = format!("{DIRECTORY}/{}", role.file_name(self.version(role)));
+        signing.store.put(&file, bytes)?;
+        self.note_in_parent(role, bytes);
+        if role == Role::Root {
+            self.published_root = self.root.clone();
         }
         Ok(())
     }
@@ -190,16 +202,14 @@ impl Metadata {
     /// Signs version 1 of every role but root, which `init` writes itself, in the same order.
     pub(crate) fn write_first(&mut self, signing: &Signing<'_>) -> Result<(), RepoError> {
         for role in Role::ALL.into_iter().filter(|role| *role != Role::Root) {
-            let bytes = self.sign(role, signing.keys.load(role)?)?;
-            let file = format!("{DIRECTORY}/{}", role.file_name(self.version(role)));
-            signing.store.put(&file, &bytes)?;
-            self.note_in_parent(role, &bytes);
+            let bytes = self.sign(role, &signing.keys.load_all(role)?, signing)?;
+            self.put(role, &bytes, signing)?;
         }
         Ok(())
     }
 
     /// Gives a role its next version and a new expiry.
-    fn advance(&mut self, role: Role, signing: &Signing<'_>) -> Result<(), RepoError> {
+    pub(crate) fn advance(&mut self, role: Role, signing: &Signing<'_>) -> Result<(), RepoError> {
         let (version, expires) = match role {
             Role::Root => (&mut self.root.version, &mut self.root.expires),
             Role::Targets => (&mut self.targets.version, &mut self.targets.expires),
@@ -215,29 +225,54 @@ impl Metadata {
         Ok(())
     }
 
-    fn sign(&self, role: Role, key: RoleKey) -> Result<Vec<u8>, RepoError> {
-        let top = || KeyHolder::Root(self.root.clone());
-        let delegated = |targets: &Targets| {
-            let targets = schema::DelegatedTargets {
-                name: role.as_str().into(),
-                targets: targets.clone(),
-            };
-            let delegations = self.targets.delegations.clone().unwrap_or_default();
-            sign(
-                role,
-                targets,
-                &KeyHolder::Delegations(delegations),
-                key.clone(),
-            )
+    fn sign(
+        &self,
+        role: Role,
+        keys: &[RoleKey],
+        signing: &Signing<'_>,
+    ) -> Result<Vec<u8>, RepoError> {
+        let before = match role {
+            Role::Root => Listed::in_root(&self.published_root, RoleType::Root).ids,
+            _ => Vec::new(),
         };
+        let listed = self.listed(role);
+        let keys: Vec<&RoleKey> = keys
+            .iter()
+            .filter(|key| signing.passed_over.as_ref() != Some(key.id()))
+            .filter(|key| listed.ids.contains(key.id()) || before.contains(key.id()))
+            .collect();
         match role {
-            Role::Root => sign_root(self.root.clone(), key),
-            Role::Targets => sign(role, self.targets.clone(), &top(), key),
-            Role::Releases => delegated(&self.releases),
-            Role::Channels => delegated(&self.channels),
-            Role::Snapshot => sign(role, self.snapshot.clone(), &top(), key),
-            Role::Timestamp => sign(role, self.timestamp.clone(), &top(), key),
+            Role::Root => self.sign_as(role, self.root.clone(), &keys),
+            Role::Targets => self.sign_as(role, self.targets.clone(), &keys),
+            Role::Releases => self.sign_as(role, self.releases.clone(), &keys),
+            Role::Channels => self.sign_as(role, self.channels.clone(), &keys),
+            Role::Snapshot => self.sign_as(role, self.snapshot.clone(), &keys),
+            Role::Timestamp => self.sign_as(role, self.timestamp.clone(), &keys),
         }
+    }
+
+    fn sign_as<T: schema::Role>(
+        &self,
+        role: Role,
+        value: T,
+        keys: &[&RoleKey],
+    ) -> Result<Vec<u8>, RepoError> {
+        let signed = signing::sign(role, value, keys.iter().copied())?;
+        self.check_enough(role, &signed)?;
+        Ok(signing::text(&signed))
+    }
+
+    /// Whether enough keys signed this version of a role: of a root those of the root before, too
+    /// (specification 5.3.4).
+    pub(crate) fn check_enough<T>(
+        &self,
+        role: Role,
+        signed: &schema::Signed<T>,
+    ) -> Result<(), RepoError> {
+        if role == Role::Root {
+            Listed::in_root(&self.published_root, RoleType::Root).satisfied_by(role, signed)?;
+        }
+        self.listed(role).satisfied_by(role, signed)
     }
 
     /// Enters a role's new file into the role that vouches for it.
@@ -296,59 +331,4 @@ pub(crate) fn hashes(bytes: &[u8]) -> Hashes {
         sha256: Sha256::digest(bytes).to_vec().into(),
         _extra: HashMap::new(),
     }
-}
-
-/// Signs version 1 of root, or the next one with an unchanged root key.
-pub(crate) fn sign_root(root: Root, key: RoleKey) -> Result<Vec<u8>, RepoError> {
-    let holder = KeyHolder::Root(root.clone());
-    sign(Role::Root, root, &holder, key)
-}
-
-fn sign<T: schema::Role + Serialize>(
-    role: Role,
-    value: T,
-    holder: &KeyHolder,
-    key: RoleKey,
-) -> Result<Vec<u8>, RepoError> {
-    let path: PathBuf = key.path().into();
-    let keys: [Box<dyn KeySource>; 1] = [Box::new(key)];
-    let random = SystemRandom::new();
-    let signed = block_on(SignedRole::new(value, holder, &keys, &random))?;
-    let signed = match signed {
-        // The library lets a root pass that nobody signed: it may get signatures later.
-        Ok(signed) if signed.signed().signatures.is_empty() => {
-            return Err(RepoError::KeyNotListed { role, path });
-        }
-        Ok(signed) => signed,
-        Err(
-            tough::error::Error::SigningKeysNotFound { .. }
-            | tough::error::Error::KeysNotFoundInRoot { .. },
-        ) => return Err(RepoError::KeyNotListed { role, path }),
-        Err(source) => {
-            return Err(RepoError::Signing {
-                role,
-                source: Box::new(source),
-            });
-        }
-    };
-    Ok(text(signed.signed()))
-}
-
-/// Metadata as text with its keys in order: signing the same thing again gives the same bytes. Without blanks
-/// between them: every device reads most of these files at every update.
-fn text<T: Serialize>(signed: &schema::Signed<T>) -> Vec<u8> {
-    // The library has serialised the same value a moment ago, to sign it.
-    let value = serde_json::to_value(signed).expect("what was signed can be written");
-    let mut bytes = serde_json::to_vec(&value).expect("a JSON value can be written");
-    bytes.push(b'\n');
-    bytes
-}
-
-/// Runs one call of the signing library, which is asynchronous, to its end.
-fn block_on<F: Future>(future: F) -> Result<F::Output, RepoError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(io("start threads for", Path::new("reading metadata")))?;
-    Ok(runtime.block_on(future))
 }

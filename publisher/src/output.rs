@@ -13,6 +13,9 @@ use crate::channel::ChannelSet;
 use crate::explain::{DeltaExplained, DeltaHeader, Explained, PartsExplained};
 use crate::gc::Collected;
 use crate::inspect::{FileReport, RepositoryReport};
+use crate::keys::MadeKey;
+use crate::keys::elsewhere::SignedElsewhere;
+use crate::keys::list::KeysReport;
 use crate::refresh::Refreshed;
 use crate::release::Published;
 
@@ -30,6 +33,10 @@ pub(crate) enum Answer {
     ChannelSet(ChannelSet),
     Channels(Vec<Channel>),
     Refreshed(Refreshed),
+    Keys(KeysReport),
+    KeyMade(MadeKey),
+    SetAside(Vec<PathBuf>),
+    Signed(SignedElsewhere),
     Collected(Collected),
     Bundled(Bundled),
     Explained(Explained),
@@ -69,6 +76,12 @@ impl Answer {
                     role.role, role.version, role.expires
                 )
             }),
+            Self::Keys(report) => write!(out, "{report}"),
+            Self::KeyMade(made) => writeln!(out, "{made}"),
+            Self::SetAside(files) => files
+                .iter()
+                .try_for_each(|file| writeln!(out, "set aside: {}", file.display())),
+            Self::Signed(signed) => writeln!(out, "{signed}"),
             Self::Collected(collected) => write_collected(collected, out),
             Self::Bundled(bundled) => write_bundled(bundled, out),
             Self::Explained(explained) => write_explained(explained, out),
@@ -88,6 +101,10 @@ impl Answer {
             Self::ChannelSet(set) => tree(set)?,
             Self::Channels(channels) => json!({ "channels": channels }),
             Self::Refreshed(refreshed) => tree(refreshed)?,
+            Self::Keys(report) => tree(report)?,
+            Self::KeyMade(made) => tree(made)?,
+            Self::SetAside(files) => json!({ "set_aside": files }),
+            Self::Signed(signed) => tree(signed)?,
             Self::Collected(collected) => tree(collected)?,
             Self::Bundled(bundled) => tree(bundled)?,
             Self::Explained(explained) => tree(explained)?,
@@ -191,6 +208,12 @@ fn write_release(release: &Release, out: &mut dyn Write) -> io::Result<()> {
             percent(delta.blob.length, release.full.blob.length),
             delta.from.short()
         )?;
+    }
+    for (name, paper) in [("sbom", release.sbom), ("provenance", release.provenance)] {
+        if let Some(blob) = paper {
+            let length = ByteCount(blob.length);
+            writeln!(out, "  {name:<10} {length}, {}", blob.path())?;
+        }
     }
     for line in release.notes.iter().flat_map(|notes| notes.lines()) {
         writeln!(out, "  | {}", plain(line))?;
@@ -360,6 +383,16 @@ fn write_parts(parts: &PartsExplained, out: &mut dyn Write) -> io::Result<()> {
         ("frames", parts.frames),
     ] {
         writeln!(out, "    {what:<8} {:>10}", ByteCount(bytes).to_string())?;
+    }
+    if let Some(packed) = &parts.packed {
+        writeln!(
+            out,
+            "  the device packs {} blocks with {}: {} of {}",
+            packed.blocks,
+            packed.by,
+            ByteCount(packed.bytes),
+            ByteCount(packed.plain)
+        )?;
     }
     if parts.files.is_empty() {
         return Ok(());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
-use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, SCHEMA};
+use switchback_manifest::{Image, ImageFormat, MAX_NOTES_BYTES, Release, Requires, SCHEMA};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
 use crate::channel::{self, ChannelChange};
@@ -18,6 +18,7 @@ use crate::deltas::{
 use crate::edit::{Edit, Workplace};
 use crate::error::{RepoError, io};
 use crate::format;
+use crate::papers::Papers;
 use crate::role::Role;
 
 /// The field of an artifact's `custom` object that says why its number is out of line.
@@ -46,6 +47,12 @@ pub struct PublishRequest {
     pub notes: Option<PathBuf>,
     /// Names kernel, initramfs, device tree and command line together.
     pub kernel_id: Option<Digest>,
+    /// What the image is made of: SPDX or CycloneDX as JSON.
+    pub sbom: Option<PathBuf>,
+    /// An in-toto statement about the image.
+    pub provenance: Option<PathBuf>,
+    /// A release that devices must have reached before.
+    pub requires: Option<Version>,
     /// A channel to set to the release.
     pub channel: Option<ChannelName>,
     /// When the release was cut.
@@ -115,6 +122,7 @@ pub(crate) fn publish_in(
                 product: &product,
                 sequence,
                 security_epoch,
+                requires: required(request, &product, sequence, &existing)?,
                 notes,
             };
             let (release, cuts) = cut(edit, request, draft, &existing, watch)?;
@@ -143,7 +151,34 @@ struct Draft<'a> {
     product: &'a ProductName,
     sequence: u64,
     security_epoch: u32,
+    requires: Option<Requires>,
     notes: Option<String>,
+}
+
+/// The release that must come before, as the repository has it.
+fn required(
+    request: &PublishRequest,
+    product: &ProductName,
+    sequence: u64,
+    existing: &[Release],
+) -> Result<Option<Requires>, RepoError> {
+    let Some(version) = &request.requires else {
+        return Ok(None);
+    };
+    let found = existing.iter().find(|release| release.version == *version);
+    let found =
+        found.ok_or_else(|| RepoError::no_such_release(product, version.clone(), existing))?;
+    if found.sequence >= sequence {
+        return Err(RepoError::SequenceNotIncreasing {
+            sequence,
+            last: found.sequence,
+            last_version: found.version.clone(),
+        });
+    }
+    Ok(Some(Requires {
+        version: version.clone(),
+        sequence: found.sequence,
+    }))
 }
 
 /// Stores the image and the deltas to it, then the document that names them.
@@ -162,7 +197,9 @@ fn cut(
         Some(format) => format,
         None => format::detect(&request.image)?,
     };
+    let papers = Papers::read(request.sbom.as_deref(), request.provenance.as_deref())?;
     let stored = content::store_image(edit.store(), &request.image, request.packing, watch)?;
+    let (sbom, provenance) = papers.store(edit.store(), &stored.sha256)?;
     let mut release = Release {
         schema: SCHEMA,
         product: draft.product.clone(),
@@ -170,6 +207,7 @@ fn cut(
         version: request.version.clone(),
         sequence: draft.sequence,
         security_epoch: draft.security_epoch,
+        requires: draft.requires,
         created: request.created,
         image: Image {
             format,
@@ -182,6 +220,8 @@ fn cut(
         full: stored.full,
         chunks: None,
         deltas: Vec::new(),
+        sbom,
+        provenance,
         notes: draft.notes,
     };
     if let Some(level) = request.packing.chunk_level {
@@ -309,6 +349,14 @@ fn check_same(
             "security epoch",
             taken.security_epoch.to_string(),
             request.security_epoch.map(|n| n.to_string()),
+        ),
+        (
+            "requires",
+            taken
+                .requires
+                .as_ref()
+                .map_or_else(|| "nothing".into(), |before| before.version.to_string()),
+            request.requires.as_ref().map(Version::to_string),
         ),
         (
             "format",

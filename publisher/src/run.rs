@@ -10,8 +10,8 @@ use switchback_types::Timestamp;
 use crate::bundle::{BundleRequest, bundle};
 use crate::channel::{self, ChannelRequest};
 use crate::cli::{
-    BundleArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs, InspectArgs, Place,
-    PublishArgs, Verb,
+    BundleArgs, ChangeArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs,
+    InspectArgs, KeysVerb, Place, PublishArgs, RefreshArgs, Verb,
 };
 use crate::content::Packing;
 use crate::edit::Workplace;
@@ -20,6 +20,8 @@ use crate::explain::{ExplainRequest, explain_release};
 use crate::gc::{GcRequest, gc};
 use crate::init::init;
 use crate::inspect::{Depth, inspect, inspect_file};
+use crate::keys::change::{self, KeyChange};
+use crate::keys::{elsewhere, list};
 use crate::output::Answer;
 use crate::progress::Bars;
 use crate::refresh::refresh;
@@ -50,9 +52,13 @@ fn answer(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<Option<Answe
         Verb::Publish(args) => run_publish(args, now, cli.quiet || cli.json)?,
         Verb::Channel(ChannelVerb::Set(args)) => run_channel_set(args, now)?,
         Verb::Channel(ChannelVerb::Show(args)) => run_channel_show(args)?,
-        Verb::Refresh(args) => {
-            Answer::Refreshed(refresh(&workplace(&args.place, now), &args.roles)?)
-        }
+        Verb::Refresh(args) => run_refresh(args, now)?,
+        Verb::Keys(verb) => run_keys(verb, now)?,
+        Verb::Sign(args) => Answer::Signed(elsewhere::sign_file(&args.keys, &args.file)?),
+        Verb::TakeIn(args) => Answer::Keys(elsewhere::take_in(
+            &workplace(&args.place, now),
+            &args.file,
+        )?),
         Verb::Gc(args) => {
             let request = GcRequest {
                 keep: args.keep,
@@ -87,6 +93,40 @@ fn workplace(place: &Place, now: Timestamp) -> Workplace<'_> {
     }
 }
 
+fn run_refresh(args: &RefreshArgs, now: Timestamp) -> Result<Answer, RepoError> {
+    let place = workplace(&args.place, now);
+    let Some(directory) = &args.set_aside else {
+        return Ok(Answer::Refreshed(refresh(&place, &args.roles)?));
+    };
+    let files = args
+        .roles
+        .iter()
+        .map(|role| elsewhere::set_aside(&place, *role, directory))
+        .collect::<Result<_, _>>()?;
+    Ok(Answer::SetAside(files))
+}
+
+fn run_keys(verb: &KeysVerb, now: Timestamp) -> Result<Answer, RepoError> {
+    let changed = |args: &ChangeArgs, change: KeyChange| {
+        let (place, aside) = (workplace(&args.place, now), args.set_aside.as_deref());
+        change::change(&place, args.role, &change, aside).map(Answer::Keys)
+    };
+    match verb {
+        KeysVerb::List { place } => Ok(Answer::Keys(list::list(&workplace(place, now))?)),
+        KeysVerb::New { keys, role, name } => {
+            let keys = crate::Keys::new(keys);
+            Ok(Answer::KeyMade(keys.create_with_public(*role, name)?))
+        }
+        KeysVerb::Add { change, file } => changed(change, KeyChange::Add(file.clone())),
+        KeysVerb::Revoke { change, id } => changed(change, KeyChange::Revoke(id.clone())),
+        KeysVerb::Threshold { change, count } => changed(change, KeyChange::Threshold(*count)),
+        KeysVerb::Rotate { place, role, name } => {
+            let rotate = KeyChange::Rotate(name.clone());
+            change::change(&workplace(place, now), *role, &rotate, None).map(Answer::Keys)
+        }
+    }
+}
+
 fn run_init(args: &InitArgs, now: Timestamp) -> Result<Answer, RepoError> {
     let place = workplace(&args.place, now);
     let repository = init(&place, &args.products, &args.lifetimes.lifetimes())?;
@@ -108,6 +148,9 @@ fn run_publish(args: &PublishArgs, now: Timestamp, silent: bool) -> Result<Answe
         format: args.format,
         notes: args.notes.clone(),
         kernel_id: args.kernel_id,
+        sbom: args.sbom.clone(),
+        provenance: args.provenance.clone(),
+        requires: args.requires.clone(),
         channel: args.channel.clone(),
         created: args.created.unwrap_or(now),
         packing: Packing {

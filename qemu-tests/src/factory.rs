@@ -81,6 +81,29 @@ impl Repository {
         self.publish_as(image, version, COMPATIBLE, &["--deltas=0"])
     }
 
+    /// Publishes an image into no channel, with a delta from version `from`, and writes a bundle of
+    /// both to where the web server serves it. Gives its path there.
+    ///
+    /// # Errors
+    /// `switchback-repo` refuses.
+    pub fn bundle(&self, image: &Image, version: &str, from: &str) -> Result<String> {
+        self.run("publish")
+            .arg("--image")
+            .arg(&image.path)
+            .args(["--version", version, "--compatible", COMPATIBLE])
+            .args(["--level", "3", "--deltas=0", "--delta-from", from])
+            .check()?;
+        let name = format!("{version}.bundle");
+        Run::new(&self.program.to_string_lossy())
+            .args(["--quiet", "bundle", "--version", version, "--from", from])
+            .arg("--repo")
+            .arg(&self.directory)
+            .arg("--output")
+            .arg(self.directory.join(&name))
+            .check()?;
+        Ok(name)
+    }
+
     /// Publishes an image that is made for another kind of hardware.
     ///
     /// # Errors

@@ -52,6 +52,11 @@ pub const GRUB_TOOLS: &[Tool] = &[
 pub const TEST_TOOLS: &[Tool] = &[
     tool("dbus-daemon", "a private bus for the D-Bus tests"),
     tool(
+        "softhsm2",
+        "a token to sign with, for the publisher's tests",
+    ),
+    tool("opensc", "pkcs11-tool: signs with that token"),
+    tool(
         "nginx-light",
         "a web server with HTTP/2 and ranges for the HTTP client",
     ),

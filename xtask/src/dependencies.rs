@@ -15,6 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
     (
+        "switchback-tuf-conformance",
+        &["switchback-types", "switchback-tuf"],
+    ),
+    (
         "switchback-manifest",
         &["switchback-types", "switchback-tuf"],
     ),

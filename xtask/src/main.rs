@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod dependencies;
 mod process;
 mod record;
@@ -38,6 +39,9 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
                         [--quick]
                      what an update costs, ours beside what Debian has, on images built here; hours
                      (--quick: small images of two pairs, minutes); N minutes for a peer's program
+cargo xtask conformance [--suite DIRECTORY | --python-tuf]
+                     the device's TUF client: our rendering of the public suite's cases, or the suite
+                     from a checkout; or a repository of ours read by python-tuf (both need PyPI)
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         ["record-bootloaders", rest @ ..] => record::run_from(rest),
         ["torture", rest @ ..] => torture::run_from(rest),
         ["bench", "delta", rest @ ..] => bench::run_from(rest),
+        ["conformance", rest @ ..] => conformance::run_from(rest),
         ["replay", log] => simulate::replay_log(log),
         ["generate"] => check::generate(),
         ["tools"] => tools(),

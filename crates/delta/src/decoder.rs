@@ -30,7 +30,7 @@ pub struct Segment<'a> {
 ///    them, in pieces of any size.
 /// 2. [`segment`](Self::segment) makes the next segment from them and the old image.
 ///
-/// At most 10 MiB are held, whatever the images (see [`limits`](crate::limits)), and 4 MiB more while
+/// At most 10 MiB are held, whatever the images (see [`limits`](crate::limits)), and 5 MiB more while
 /// blocks are packed.
 #[derive(Debug)]
 pub struct Decoder {

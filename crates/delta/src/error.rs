@@ -85,8 +85,13 @@ pub enum DeltaError {
     #[error("zstd: {0}")]
     Zstd(&'static str),
     /// A block of the new image cannot be packed.
-    #[error("a block of the new image cannot be packed: {0}")]
-    Pack(&'static str),
+    #[error("the block at {offset} of the new image cannot be packed: {what}")]
+    Pack {
+        /// Where it begins in the new image.
+        offset: u64,
+        /// What the compressor says.
+        what: &'static str,
+    },
     /// A block of the new image has another length than the delta says: it was made with another
     /// version of its compressor than this program has.
     #[error("the block at {offset} of the new image is packed into another length")]

@@ -25,6 +25,21 @@ pub struct Parts {
     pub maps: u64,
     /// The frames: what is sent, and what changed.
     pub frames: u64,
+    /// What a device packs; `None` when it packs nothing.
+    pub packed: Option<Packed>,
+}
+
+/// Compressed blocks of the new image that a device makes from what is in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packed {
+    /// Whose format they have: `zstd`, `zlib`, `xz` or `lz4`.
+    pub by: &'static str,
+    /// How many there are.
+    pub blocks: usize,
+    /// Their bytes in the image.
+    pub bytes: u64,
+    /// The bytes in them.
+    pub plain: u64,
 }
 
 /// Why bytes of the new image cost something.
@@ -83,9 +98,11 @@ pub fn explain(
     let (_, free) = ext4::find(new, header.segment_log);
     let lists_end = table_end + u64::from(header.lists_len);
     let lists = lists(blob, table_end..lists_end, &header)?;
+    let packed = packed(&lists);
     let (old, new) = (unpacked_old(old, &lists)?, unpacked_new(new, &lists)?);
     let mut parts = Parts {
         table: lists_end,
+        packed,
         ..Parts::default()
     };
     for group in &table.groups {
@@ -113,6 +130,24 @@ fn lists(blob: &[u8], range: Range<u64>, header: &Header) -> Result<Lists, Delta
         });
     }
     lists.code(&mut BitReader::new(bytes.to_vec(), 0))
+}
+
+fn packed(lists: &Lists) -> Option<Packed> {
+    let blocks = lists.new.list.iter();
+    let packed = blocks.filter(|block| matches!(block.kind, Origin::Packed(_)));
+    let none = Packed {
+        by: lists.new_family().name(),
+        blocks: 0,
+        bytes: 0,
+        plain: 0,
+    };
+    let found = packed.fold(none, |sum, block| Packed {
+        blocks: sum.blocks + 1,
+        bytes: sum.bytes + block.packed,
+        plain: sum.plain + block.plain,
+        ..sum
+    });
+    (found.blocks > 0).then_some(found)
 }
 
 /// An image has at most so many times its bytes when it is unpacked here.
@@ -157,8 +192,8 @@ fn unpacked_old<'a>(image: &'a [u8], lists: &Lists) -> Result<Cow<'a, [u8]>, Del
 }
 
 fn unpacked_new<'a>(image: &'a [u8], lists: &Lists) -> Result<Cow<'a, [u8]>, DeltaError> {
-    let looked_into = |kind| kind == Origin::Packed;
-    unpacked(image, &lists.new, lists.codec.family, looked_into)
+    let looked_into = |kind| matches!(kind, Origin::Packed(_));
+    unpacked(image, &lists.new, lists.new_family(), looked_into)
 }
 
 fn length(part: &Part) -> u64 {

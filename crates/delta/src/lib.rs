@@ -63,18 +63,13 @@ mod weave;
 use sha2::{Digest as _, Sha256};
 use switchback_types::Digest;
 
+pub use codec::PACKERS;
 pub use container::{HEADER_LEN, Header, Images};
 pub use decoder::{Decoder, Segment};
 pub use encode::{Options, Outcome, Progress, Repacked, Tally, Task, encode};
 pub use error::{DeltaError, SourceError};
-pub use explain::{Cost, FrameParts, Parts, explain};
+pub use explain::{Cost, FrameParts, Packed, Parts, explain};
 pub use source::Source;
-
-/// The version of zstd that packs blocks of the new image; another one makes other bytes.
-#[must_use]
-pub fn zstd_version() -> &'static str {
-    zstd_safe::version_string()
-}
 
 /// Whether the bytes are the segment that the signed list has at its place.
 #[must_use]

@@ -32,10 +32,18 @@ pub(crate) const BESIDE: usize = 1024;
 pub const MAX_BLOCKS: usize = 1 << 15;
 /// Most bytes of both lists as they lie in the blob.
 pub const MAX_LISTS: usize = 1 << 19;
-/// Most bytes of a block of the old image, packed and unpacked: 128 KiB.
-pub const MAX_PLAIN: usize = 1 << 17;
-/// Most bytes of a block that the decoder packs, before and after. zstd takes 2.8 MiB for one of
-/// 128 KiB on its higher levels, and twice as much for one of 256 KiB.
-pub const MAX_PACKED_PLAIN: usize = 1 << 17;
+/// Most bytes of a block of the old image, packed and unpacked: 1 MiB, the largest of squashfs.
+pub const MAX_PLAIN: usize = 1 << 20;
+/// Most bytes of a block that the decoder packs with zstd, before and after. It takes 2.8 MiB for
+/// one of 128 KiB on its higher levels, and twice as much for one of 256 KiB.
+pub const MAX_PACKED_ZSTD: usize = 1 << 17;
+/// The same for zlib, which takes 0.3 MiB whatever the block.
+pub const MAX_PACKED_ZLIB: usize = 1 << 20;
+/// The same for xz, which takes 20 bytes for each of a dictionary beside some 1.5 MiB.
+pub const MAX_PACKED_XZ: usize = 1 << 17;
+/// The same for LZ4, which takes 0.3 MiB.
+pub const MAX_PACKED_LZ4: usize = 1 << 20;
+/// Most compressors, or settings of one, that blocks of one image are packed by.
+pub const MAX_CODECS: usize = 16;
 /// Unpacked blocks of the old image are kept as long as they have so many bytes together.
 pub(crate) const MAX_KEPT: usize = 3 << 17;

@@ -16,6 +16,8 @@ pub(crate) struct Loom {
     block: Option<usize>,
     plain: Vec<u8>,
     packed: Vec<u8>,
+    /// Bytes of the unpacked image that a codec has seen already, and that come next.
+    ahead: Vec<u8>,
 }
 
 /// All that makes segments.
@@ -33,6 +35,7 @@ impl Loom {
     /// A frame begins: it brings the block that reaches into it.
     pub(crate) fn begin(&mut self) {
         self.block = None;
+        self.ahead.clear();
     }
 }
 
@@ -74,7 +77,7 @@ impl Weaver<'_> {
                             }
                         })?;
                     }
-                    Origin::Packed if wanted => {
+                    Origin::Packed(_) if wanted => {
                         let from = usize::try_from(from).unwrap_or(usize::MAX);
                         let made = self.loom.packed.get(from..);
                         let made = made.and_then(|rest| rest.get(..now.len()));
@@ -94,8 +97,20 @@ impl Weaver<'_> {
         Ok(())
     }
 
-    /// Makes the next bytes of the unpacked image.
+    /// Makes the next bytes of the unpacked image, or takes those that were made before.
     fn plain(&mut self, frame: &mut Frame, out: &mut [u8], keep: bool) -> Result<(), DeltaError> {
+        let count = self.loom.ahead.len().min(out.len());
+        let Some((seen, later)) = out.split_at_mut_checked(count) else {
+            return Ok(());
+        };
+        for (to, from) in seen.iter_mut().zip(self.loom.ahead.drain(..count)) {
+            *to = from;
+        }
+        self.made(frame, later, keep)
+    }
+
+    /// Makes the next bytes of the unpacked image.
+    fn made(&mut self, frame: &mut Frame, out: &mut [u8], keep: bool) -> Result<(), DeltaError> {
         let Self {
             lists,
             loom,
@@ -117,6 +132,26 @@ impl Weaver<'_> {
         frame.fill(out, keep, shared, workshop, &mut unpacked)
     }
 
+    /// Makes `count` bytes from `place` on, which is where the next ones belong, without taking
+    /// them, or fewer at the end of the unpacked image.
+    fn look_ahead(
+        &mut self,
+        frame: &mut Frame,
+        count: usize,
+        place: u64,
+    ) -> Result<(), DeltaError> {
+        let left = self.lists.new.len.saturating_sub(place);
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut ahead = core::mem::take(&mut self.loom.ahead);
+        let seen = ahead.len();
+        if seen < count {
+            ahead.resize(count, 0);
+            self.made(frame, ahead.get_mut(seen..).unwrap_or_default(), true)?;
+        }
+        self.loom.ahead = ahead;
+        Ok(())
+    }
+
     /// Makes all of a block, or goes past it.
     fn begin_block(&mut self, frame: &mut Frame, number: usize) -> Result<(), DeltaError> {
         let Some(block) = self.lists.new.list.get(number).copied() else {
@@ -124,15 +159,37 @@ impl Weaver<'_> {
         };
         self.loom.block = Some(number);
         let mut plain = core::mem::take(&mut self.loom.plain);
-        let wanted = block.kind == Origin::Packed && block.real_end() > self.wanted_from;
-        if wanted {
-            plain.resize(usize::try_from(block.plain).unwrap_or(0), 0);
+        let way = match block.kind {
+            Origin::Packed(way) if block.real_end() > self.wanted_from => Some(way),
+            _ => None,
+        };
+        if let Some(way) = way {
+            // Both lengths were held against their limits when the list was read.
+            let len = usize::try_from(block.plain).unwrap_or(0);
+            let wanted = usize::try_from(block.packed).unwrap_or(0);
+            plain.resize(len, 0);
             self.plain(frame, &mut plain, true)?;
-            let Loom { codecs, packed, .. } = self.loom;
+            self.look_ahead(frame, way.tail.ahead(), block.place_end())?;
+            let Loom {
+                codecs,
+                packed,
+                ahead,
+                ..
+            } = &mut *self.loom;
+            plain.extend_from_slice(ahead);
             codecs
-                .pack(self.lists.codec, &plain, packed)
-                .map_err(DeltaError::Pack)?;
-            if packed.len() as u64 != block.packed {
+                .pack(
+                    self.lists.codec(way.codec),
+                    (&plain, len),
+                    way.tail,
+                    wanted,
+                    packed,
+                )
+                .map_err(|what| DeltaError::Pack {
+                    offset: block.real,
+                    what,
+                })?;
+            if packed.len() != wanted {
                 return Err(DeltaError::NotPacked { offset: block.real });
             }
         } else {

@@ -6,42 +6,11 @@
     reason = "tests"
 )]
 
-use switchback_delta::fuzz::{Squash, squash_pair};
-use switchback_delta::{
-    Decoder, DeltaError, HEADER_LEN, Header, Options, Outcome, Repacked, Source, SourceError,
-    encode, explain,
-};
+mod common;
 
-fn options() -> Options {
-    let mut options = Options::default();
-    options.segment_log = 12;
-    options.frame_bytes = 2000;
-    options
-}
-
-fn make(old: &[u8], new: &[u8]) -> (Vec<u8>, Repacked) {
-    match encode(old, new, &options(), &|_| true).unwrap() {
-        Outcome::Delta { blob, repacked, .. } => (blob, repacked),
-        Outcome::NotWorthIt { estimate } => panic!("not worth it: {estimate}"),
-    }
-}
-
-fn apply(blob: &[u8], source: &mut dyn Source, first: u64) -> Result<Vec<u8>, DeltaError> {
-    let header = Header::parse(blob.first_chunk::<HEADER_LEN>().unwrap()).unwrap();
-    let mut decoder = Decoder::from_segment(header.images, first);
-    let mut made = Vec::new();
-    while !decoder.is_done() {
-        while let Some(needed) = decoder.needs() {
-            let from = usize::try_from(needed.start).unwrap();
-            let to = usize::try_from(needed.end).unwrap();
-            decoder.feed(needed.start, &blob[from..to])?;
-        }
-        while let Some(segment) = decoder.segment(source)? {
-            made.extend_from_slice(segment.bytes);
-        }
-    }
-    Ok(made)
-}
+use common::{apply, make};
+use switchback_delta::fuzz::{Packer, Squash, squash_pair};
+use switchback_delta::{DeltaError, Source, SourceError, explain};
 
 /// What is read of the old image.
 struct Counting<'a>(&'a [u8], u64);
@@ -76,7 +45,7 @@ fn plain_bytes_cost_a_fraction_of_compressed_ones() {
     let (mut strange_old, mut strange_new) = (old, new);
     for image in [&mut strange_old, &mut strange_new] {
         image.block_size = 8192;
-        image.level = 7;
+        image.packer = Packer::Zstd(7);
     }
     strange_new.strange = Some(0);
     let (some, repacked) = make(&strange_old.image(), &strange_new.image());
@@ -90,7 +59,7 @@ fn plain_bytes_cost_a_fraction_of_compressed_ones() {
 fn an_image_of_another_level_is_recognised() {
     for level in [1, 3, 9, 19] {
         let (mut old, mut new) = squash_pair(2);
-        (old.level, new.level) = (level, level);
+        (old.packer, new.packer) = (Packer::Zstd(level), Packer::Zstd(level));
         let (blob, repacked) = make(&old.image(), &new.image());
         assert_eq!(repacked.reproduced, repacked.changed, "level {level}");
         let made = apply(&blob, &mut old.image().as_slice(), 0).unwrap();

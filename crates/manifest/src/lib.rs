@@ -40,8 +40,8 @@ pub use document::{MAX_DOCUMENT_BYTES, SCHEMA};
 pub use error::{DocumentKind, ManifestError};
 pub use release::{
     DEFAULT_SEGMENT_SIZE, Image, ImageFormat, MAX_COMPATIBLE, MAX_IMAGE_BYTES, MAX_NOTES_BYTES,
-    MAX_SEGMENT_SIZE, MAX_SEGMENTS, MAX_SEQUENCE, MIN_SEGMENT_SIZE, ParseImageFormatError, Release,
-    release_path,
+    MAX_PAPER_BYTES, MAX_SEGMENT_SIZE, MAX_SEGMENTS, MAX_SEQUENCE, MIN_SEGMENT_SIZE,
+    ParseImageFormatError, Release, Requires, release_path,
 };
 pub use segments::{FrameTable, SegmentList, max_frame_length};
 pub use trusted::{TrustedChannel, TrustedRelease};

@@ -26,6 +26,8 @@ pub const MAX_SEGMENTS: u64 = 1 << 20;
 pub const MAX_COMPATIBLE: usize = 16;
 /// Longest notes in bytes: they are shown on devices and kept in their history.
 pub const MAX_NOTES_BYTES: usize = 4 * 1024;
+/// Most bytes of a bill of materials or a provenance statement: 64 MiB.
+pub const MAX_PAPER_BYTES: u64 = 64 << 20;
 /// Highest sequence number: the largest integer that every JSON reader keeps exactly.
 pub const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 
@@ -125,6 +127,16 @@ impl Image {
     }
 }
 
+/// A release that comes before another: a device goes there first, unless what it runs is that one or a later one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requires {
+    /// Which one.
+    pub version: Version,
+    /// Its place in the line of releases, below that of the release that requires it.
+    pub sequence: u64,
+}
+
 /// One version of an image, as its publisher describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +153,9 @@ pub struct Release {
     pub sequence: u64,
     /// Raised when older releases must never be installed again.
     pub security_epoch: u32,
+    /// What a device must have reached before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Requires>,
     /// When the release was cut.
     pub created: Timestamp,
     /// The image.
@@ -154,6 +169,12 @@ pub struct Release {
     /// [`MAX_DELTAS`](crate::MAX_DELTAS); no two from the same image in the same format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<Delta>,
+    /// What the image is made of (SPDX or CycloneDX), at most [`MAX_PAPER_BYTES`]. Devices do not fetch it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<BlobRef>,
+    /// Who built the image, how and from what: an in-toto statement about it, at most [`MAX_PAPER_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<BlobRef>,
     /// What changed, for people, at most [`MAX_NOTES_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -201,7 +222,14 @@ impl Release {
             let expected = format!("at most {MAX_NOTES_BYTES} bytes are allowed; shorten them");
             return refuse("notes", format!("{} bytes", notes.len()), expected);
         }
+        if let Some(requires) = &self.requires
+            && !(1..self.sequence).contains(&requires.sequence)
+        {
+            let expected = format!("between 1 and {} is allowed", self.sequence - 1);
+            return refuse("requires.sequence", requires.sequence, expected);
+        }
         self.check_image()?;
+        self.check_papers()?;
         self.check_pack()?;
         self.check_chunks()?;
         self.check_deltas()
@@ -222,6 +250,8 @@ impl Release {
         let chunks = chunks.flat_map(|chunks| [&chunks.index, &chunks.data]);
         whole
             .into_iter()
+            .chain(&self.sbom)
+            .chain(&self.provenance)
             .chain(chunks)
             .chain(self.deltas.iter().map(|delta| &delta.blob))
     }
@@ -264,6 +294,19 @@ impl Release {
         }
         // `count` is at most 2^20 here: the products cannot overflow.
         exact("image.segments.length", image.segments.length, count * 32)
+    }
+
+    fn check_papers(&self) -> Result<(), ManifestError> {
+        for (field, blob) in [
+            ("sbom.length", self.sbom),
+            ("provenance.length", self.provenance),
+        ] {
+            if let Some(blob) = blob.filter(|blob| !(1..=MAX_PAPER_BYTES).contains(&blob.length)) {
+                let expected = format!("between 1 and {MAX_PAPER_BYTES} bytes are allowed");
+                return refuse(field, blob.length, expected);
+            }
+        }
+        Ok(())
     }
 
     fn check_pack(&self) -> Result<(), ManifestError> {

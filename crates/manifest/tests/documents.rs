@@ -248,7 +248,7 @@ fn finds_the_delta_from_an_image_and_passes_over_formats_it_does_not_know() {
     let from = release.deltas[0].from;
     assert_eq!(release.delta_from(&from), release.deltas.first());
     assert_eq!(release.delta_from(&release.image.sha256), None);
-    assert_eq!(release.blobs().count(), 6);
+    assert_eq!(release.blobs().count(), 8);
 
     release.deltas[0].format = "sbd9".parse().unwrap();
     let text = release.to_json().unwrap();
@@ -307,7 +307,17 @@ fn refuses_more_segments_than_a_device_can_hold_digests_for() {
 #[test]
 fn requires_every_field_but_the_optional_ones() {
     for (example, optional) in [
-        (RELEASE, &["chunks", "deltas", "notes"][..]),
+        (
+            RELEASE,
+            &[
+                "chunks",
+                "deltas",
+                "notes",
+                "provenance",
+                "requires",
+                "sbom",
+            ][..],
+        ),
         (CHANNEL, &["expires"][..]),
     ] {
         let document: Value = serde_json::from_str(example).unwrap();

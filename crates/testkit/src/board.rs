@@ -221,6 +221,7 @@ impl Bench {
                 product: name.parse().map_err(|error| bad(&error))?,
                 compatible: compatible.parse().map_err(|error| bad(&error))?,
                 channel: "stable".parse().map_err(|error| bad(&error))?,
+                require: Vec::new(),
             },
             repository: RepositorySettings {
                 url: "https://repository".into(),
@@ -230,6 +231,7 @@ impl Bench {
                 stall_timeout: Duration::from_secs(30),
                 max_rate: None,
                 proxy: None,
+                client: None,
             },
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),

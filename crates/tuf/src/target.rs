@@ -66,21 +66,22 @@ impl TargetInfo {
         self.custom.as_ref()
     }
 
-    /// Where it is, below the repository's `targets/`: with consistent snapshots the hash stands
-    /// before the file name (`releases/gw/1.0/<sha256>.release.json`, specification 3.1).
+    /// Where it is, below the repository's `targets/`, as a part of a URL: with consistent snapshots the hash
+    /// stands before the file name (`releases/gw/1.0/<sha256>.release.json`, specification 3.1).
     ///
     /// # Errors
     ///
     /// [`TufError::NoKnownHash`] when a hash would be part of the name and none is known here.
     pub fn url_path(&self) -> Result<String, TufError> {
-        let path = self.path.as_str();
+        // Of all that a path may hold, only this is written otherwise in a URL.
+        let path = self.path.as_str().replace(' ', "%20");
         if !self.consistent {
-            return Ok(path.into());
+            return Ok(path);
         }
-        let hash = self
-            .hashes
-            .preferred()
-            .ok_or_else(|| TufError::NoKnownHash { file: path.into() })?;
+        let Some(hash) = self.hashes.preferred() else {
+            let file = self.path.as_str().into();
+            return Err(TufError::NoKnownHash { file });
+        };
         Ok(match path.rsplit_once('/') {
             Some((directory, name)) => alloc::format!("{directory}/{hash}.{name}"),
             None => alloc::format!("{hash}.{path}"),

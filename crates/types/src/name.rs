@@ -160,7 +160,7 @@ name!(
 name!(
     /// Path of a signed artifact in the repository (TUF calls it a target path), relative, with
     /// `/` between components and no `.` or `..` among them.
-    TargetPath, "artifact path", 512, "/.+-_~", plain_components
+    TargetPath, "artifact path", 512, "/.+-_~ ", plain_components
 );
 
 #[cfg(test)]

@@ -145,6 +145,21 @@ pub struct Candidate {
     pub compatible: Result<String, String>,
     /// Whether the running slot, of unknown origin, turned out to hold this very image.
     pub runs_already: bool,
+    /// The release that the channel names, if this one comes before it on the way there.
+    pub toward: Option<Version>,
+    /// What must run before it may be installed: that release or a later one.
+    pub requires: Option<Requires>,
+    /// A paper that this device requires of a release and that this one does not carry.
+    pub lacks: Option<&'static str>,
+}
+
+/// A release that comes before another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requires {
+    /// What people call it.
+    pub version: Version,
+    /// Its place in the line of releases.
+    pub sequence: u64,
 }
 
 /// What asking the repository gave.
@@ -284,18 +299,15 @@ fn available(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
             "publish a newer release into this device's channel",
         );
     }
-    Verdict::yes(
-        "available",
-        match running {
-            Some(running) => {
-                format!(
-                    "version {} is published, {} runs",
-                    image.version, running.version
-                )
-            }
-            None => format!("version {} is published", image.version),
-        },
-    )
+    let named = candidate.toward.as_ref().unwrap_or(&image.version);
+    let mut text = format!("version {named} is published");
+    if let Some(running) = running {
+        text = format!("{text}, {} runs", running.version);
+    }
+    if candidate.toward.is_some() {
+        text = format!("{text}; version {} comes before it", image.version);
+    }
+    Verdict::yes("available", text)
 }
 
 fn wanted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
@@ -402,6 +414,32 @@ fn trusted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
                 image.security_epoch, inputs.state.floor
             ),
             "publish it with a higher security epoch; the floor never goes down",
+        );
+    }
+    if let Some(paper) = candidate.lacks {
+        return Verdict::no(
+            "papers-missing",
+            format!(
+                "version {} carries no {paper}, which this device requires",
+                image.version
+            ),
+            format!("publish it with `--{paper}`, or correct `device.require`"),
+        );
+    }
+    let running = inputs.state.slot(inputs.booted).image();
+    if let Some(requires) = &candidate.requires
+        && running.is_none_or(|running| running.sequence < requires.sequence)
+    {
+        return Verdict::no(
+            "too-early",
+            format!(
+                "version {} may follow only on version {} or a later one",
+                image.version, requires.version
+            ),
+            format!(
+                "install version {} first; a channel leads there by itself",
+                requires.version
+            ),
         );
     }
     Verdict::yes(

@@ -44,7 +44,8 @@ mod step;
 mod tests;
 
 pub use decision::{
-    Answer, Candidate, Decision, DecisionInputs, Pause, Question, RepositoryAnswer, Verdict, decide,
+    Answer, Candidate, Decision, DecisionInputs, Pause, Question, RepositoryAnswer, Requires,
+    Verdict, decide,
 };
 pub use effect::{Effect, HealthPurpose, Notice, Step};
 pub use event::{BootObservation, Event, EventKind, Facts, SlotBoot};

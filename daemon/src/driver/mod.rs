@@ -1,6 +1,7 @@
 //! The driver: takes one message after another from one queue, lets the state machine decide,
 //! makes the decision durable, and only then acts. It decides nothing itself.
 
+mod candidate;
 mod check;
 mod contact;
 mod effects;

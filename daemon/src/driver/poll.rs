@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::BootChange;
 use switchback_manifest::{TrustedChannel, TrustedRelease};
-use switchback_types::{ActionId, Compatible, Digest, SlotName, Timestamp};
+use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
 use switchback_update_core::{
-    Answer, Candidate, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause,
-    Phase, RepositoryAnswer, decide, roll_back_target,
+    Answer, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause, Phase,
+    RepositoryAnswer, decide, roll_back_target,
 };
 
+use super::candidate::candidate;
 use super::{Command, Contact, Driver, DriverError, JobId, JobKind, Refused};
 use crate::boot::BootError;
 use crate::install::identity;
@@ -147,10 +148,12 @@ impl Driver {
 
     fn repository_answer(&mut self, asked: Asked, runs_already: bool) -> RepositoryAnswer {
         match asked {
-            Asked::Offer { channel, release } => {
-                self.take_offer(release, Some(&channel), runs_already)
-            }
-            Asked::Bundled(release) => self.take_offer(release, None, runs_already),
+            Asked::Offer {
+                channel,
+                release,
+                toward,
+            } => self.take_offer(release, Some(&channel), toward, runs_already),
+            Asked::Bundled(release) => self.take_offer(release, None, None, runs_already),
             Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
             Asked::Unreachable(detail) => RepositoryAnswer::Unreachable { detail },
             Asked::Untrusted(detail) => RepositoryAnswer::Untrusted { detail },
@@ -164,16 +167,11 @@ impl Driver {
         &mut self,
         release: Box<TrustedRelease>,
         channel: Option<&TrustedChannel>,
+        toward: Option<Version>,
         runs_already: bool,
     ) -> RepositoryAnswer {
-        let own = &self.parts.settings.device.compatible;
-        let candidate = Candidate {
-            image: identity(&release),
-            allow_downgrade: channel.is_none_or(|channel| channel.allow_downgrade),
-            halted: channel.is_some_and(|channel| channel.halted),
-            compatible: compatible(&release.compatible, own),
-            runs_already,
-        };
+        let device = &self.parts.settings.device;
+        let candidate = candidate(device, &release, channel, toward, runs_already);
         self.offered = Some(release);
         self.bundled = channel.is_none();
         RepositoryAnswer::Release(candidate)
@@ -421,22 +419,6 @@ pub(super) fn summary(decision: &Decision) -> String {
     }
 }
 
-/// The device's kind if the release lists it, else what it lists.
-fn compatible(listed: &[Compatible], device: &Compatible) -> Result<String, String> {
-    if listed.contains(device) {
-        return Ok(device.to_string());
-    }
-    let listed: Vec<String> = listed
-        .iter()
-        .map(|name| format!("{:?}", name.as_str()))
-        .collect();
-    Err(format!(
-        "the release is made for {}, this device is {:?}",
-        listed.join(", "),
-        device.as_str()
-    ))
-}
-
 /// Moves a pause by up to a tenth of it, so that a fleet switched on together spreads out.
 pub(super) fn jitter(pause: Duration, random: [u8; 2]) -> Duration {
     let part = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
@@ -476,17 +458,5 @@ mod tests {
         assert_eq!(pauses.last(), Some(&Some(LONGEST_PAUSE)));
         failed.note(None, &InstallFailure::Cancelled, now);
         assert_eq!(failed.count, 20);
-    }
-
-    #[test]
-    fn wrong_hardware_is_named_on_both_sides() {
-        let listed = ["board-1".parse().unwrap(), "board-2".parse().unwrap()];
-        let device: Compatible = "board-3".parse().unwrap();
-        let text = compatible(&listed, &device).unwrap_err();
-        assert_eq!(
-            text,
-            "the release is made for \"board-1\", \"board-2\", this device is \"board-3\""
-        );
-        assert!(compatible(&listed, &listed[1]).is_ok());
     }
 }

@@ -42,7 +42,8 @@ macro_rules! table {
 table!(Device {
     product: String,
     compatible: String,
-    channel: String
+    channel: String,
+    require: Vec<String>,
 });
 table!(Repository {
     url: String,
@@ -52,6 +53,8 @@ table!(Repository {
     stall_timeout: String,
     max_rate: String,
     proxy: String,
+    client_certificate: String,
+    client_key: String,
 });
 table!(Slots {
     a: String,

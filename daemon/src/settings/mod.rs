@@ -46,6 +46,28 @@ pub struct DeviceSettings {
     pub compatible: Compatible,
     /// The channel it follows.
     pub channel: ChannelName,
+    /// What a release must carry.
+    pub require: Vec<Paper>,
+}
+
+/// What a release may carry beside its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paper {
+    /// What the image is made of.
+    Sbom,
+    /// Who built it, how and from what.
+    Provenance,
+}
+
+impl Paper {
+    /// Its name in the configuration and on the publisher's command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom",
+            Self::Provenance => "provenance",
+        }
+    }
 }
 
 /// Where releases come from.
@@ -65,6 +87,17 @@ pub struct RepositorySettings {
     pub max_rate: Option<NonZeroU64>,
     /// The proxy; nothing: the one that the environment names, if any.
     pub proxy: Option<String>,
+    /// What the repository is shown of this device, if it asks.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate and the key for it.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// PEM, with those that lead to an authority behind it.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 /// Where the slots are.

@@ -9,8 +9,8 @@ use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, 
 
 use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
 use super::{
-    BootSettings, DeviceSettings, HealthCommand, HealthSettings, RepositorySettings,
-    RestartSettings, Settings, SettingsError, SlotSettings,
+    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
+    RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -127,7 +127,19 @@ fn device(table: &Device, searched: &str) -> Result<DeviceSettings, SettingsErro
             "device.channel",
             table.channel.as_deref().unwrap_or("stable"),
         )?,
+        require: table
+            .require
+            .iter()
+            .flatten()
+            .map(|name| paper(name))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn paper(name: &str) -> Result<Paper, SettingsError> {
+    let known = [Paper::Sbom, Paper::Provenance];
+    let found = known.into_iter().find(|paper| paper.as_str() == name);
+    found.ok_or_else(|| invalid("device.require", name, "write \"sbom\" or \"provenance\""))
 }
 
 fn repository(table: Repository, searched: &str) -> Result<RepositorySettings, SettingsError> {
@@ -171,7 +183,30 @@ fn repository(table: Repository, searched: &str) -> Result<RepositorySettings, S
         .max(Duration::from_secs(1)),
         max_rate: table.max_rate.as_deref().map_or(Ok(None), rate)?,
         proxy: table.proxy.as_deref().map_or(Ok(None), proxy)?,
+        client: client(table.client_certificate, table.client_key)?,
     })
+}
+
+fn client(
+    certificate: Option<String>,
+    key: Option<String>,
+) -> Result<Option<ClientIdentity>, SettingsError> {
+    let given = |path: Option<String>| path.filter(|path| !path.is_empty());
+    match (given(certificate), given(key)) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(ClientIdentity {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        (Some(alone), None) => {
+            let way_out = "set `repository.client-key` to the key for it";
+            Err(invalid("repository.client-certificate", &alone, way_out))
+        }
+        (None, Some(alone)) => {
+            let way_out = "set `repository.client-certificate` to the certificate for it";
+            Err(invalid("repository.client-key", &alone, way_out))
+        }
+    }
 }
 
 /// Bytes in a second, `0` for no limit.

@@ -123,7 +123,7 @@ fn single_ranges_are_under_way_together_on_one_connection() {
     // One for several ranges, which brought the whole file.
     assert_eq!(counts.questions.load(Ordering::Relaxed), 1 + 42);
     let most = counts.most.load(Ordering::Relaxed);
-    assert!((8..=32).contains(&most), "{most
+    assert!((8..=32).contains(&most), "{most}");
     // One that has more bytes than its window, and than all that are behind it may take.
     let ranges = [0..2_500_000, 2_600_000..3_500_000, 3_600_000..3_999_999];
     let mut parts = source.ranges("pack", &ranges).unwrap();
@@ -132,7 +132,6 @@ fn single_ranges_are_under_way_together_on_one_connection() {
         parts.fill(&mut bytes).unwrap();
         assert!(bytes == content[range.start as usize..range.end as usize]);
     }
-}");
 }
 
 #[test]

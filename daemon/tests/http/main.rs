@@ -9,7 +9,9 @@
 )]
 
 mod http2;
+mod identity;
 mod network;
+mod proxies;
 mod proxy;
 mod ranges;
 mod real;

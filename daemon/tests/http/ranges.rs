@@ -105,6 +105,34 @@ fn a_server_with_single_ranges_only_is_asked_for_one_at_a_time_from_then_on() {
 }
 
 #[test]
+fn a_server_is_asked_about_a_small_file_before_a_large_one() {
+    for (respond, several, questions) in [
+        (multi as fn(&[u8], &Question) -> Answer, true, 2 + 2),
+        (single, false, 2 + 4),
+    ] {
+        let large = file(LENGTH);
+        let server = Server::start(move |question| match question.path.ends_with("small") {
+            true => respond(b"some bytes", question),
+            false => respond(&large, question),
+        });
+        let source = source(&server);
+        assert_eq!(source.file("small", 100).unwrap(), b"some bytes");
+        let got = read(&source, &RANGES).unwrap();
+        assert!(got.bytes == expected(&file(LENGTH), &RANGES));
+        let asked = server.asked();
+        assert_eq!(asked.len(), questions, "{several}");
+        assert!(asked[1].path.ends_with("small"));
+        assert_eq!(asked[1].header("range"), Some("bytes=0-0,2-2"));
+        // Nobody was asked for what they would have answered with all of the large file.
+        let of_several = asked[2..]
+            .iter()
+            .any(|question| question.header("range").unwrap().contains(','));
+        assert_eq!(of_several, several);
+        assert!(got.received < 40_000, "{}", got.received);
+    }
+}
+
+#[test]
 fn a_server_that_answers_only_the_first_range_is_asked_for_the_others() {
     // The first, then what is left of the batch one by one.
     works(

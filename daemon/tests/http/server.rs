@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use switchbackd::settings::RepositorySettings;
 
@@ -68,7 +70,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answers: impl Fn(&Question) -> Answer + Send + Sync + 'static) -> Self {
-        let Identity { tls, directory } = Identity::new(&[]);
+        Self::with(Identity::new(&[]), answers)
+    }
+
+    /// The same with a certificate, and with what it asks of clients.
+    pub(crate) fn with(
+        Identity { tls, directory }: Identity,
+        answers: impl Fn(&Question) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -124,6 +133,7 @@ pub(crate) fn settings(url: &str, ca_file: PathBuf) -> RepositorySettings {
         stall_timeout: Duration::from_secs(30),
         max_rate: None,
         proxy: None,
+        client: None,
     }
 }
 
@@ -136,6 +146,11 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(protocols: &[&str]) -> Self {
+        Self::asking(protocols, None)
+    }
+
+    /// For a server that asks who asks.
+    pub(crate) fn asking(protocols: &[&str], clients: Option<Arc<dyn ClientCertVerifier>>) -> Self {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = CertificateParams::new(names).unwrap();
@@ -147,7 +162,7 @@ impl Identity {
         let mut tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),

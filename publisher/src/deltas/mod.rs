@@ -30,6 +30,8 @@ const WORKING_BYTES: u64 = 100 << 20;
 
 /// A squashfs image of programs has about so many times its length when it is unpacked.
 const UNPACKED: u64 = 4;
+/// The same for an erofs image, whose clusters are small.
+const UNPACKED_EROFS: u64 = 2;
 
 /// Which deltas `publish` is asked for.
 #[derive(Debug, Clone)]
@@ -196,7 +198,8 @@ fn hindrance(release: &Release, base: &Release, allowed: u64) -> Option<Fate> {
     // A compressed image is held as it is and unpacked.
     let times = match release.image.format {
         ImageFormat::Squashfs => 1 + UNPACKED,
-        ImageFormat::Ext4 | ImageFormat::Erofs | ImageFormat::Raw => 1,
+        ImageFormat::Erofs => 1 + UNPACKED_EROFS,
+        ImageFormat::Ext4 | ImageFormat::Raw => 1,
     };
     let needed = release
         .image

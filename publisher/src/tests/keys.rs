@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::error::{ExitKind, RepoError};
+use crate::error::RepoError;
+use crate::exit::ExitKind;
 use crate::init::init;
-use crate::keys::Keys;
+use crate::keys::{KeyError, Keys};
 use crate::refresh::refresh;
 use crate::role::{Lifetimes, Role};
 
@@ -51,10 +52,11 @@ fn keys_that_are_open_foreign_or_broken_are_refused() {
     assert!(
         matches!(
             error,
-            RepoError::KeyNotListed {
+            RepoError::Keys(KeyError::TooFewSignatures {
                 role: Role::Releases,
-                ..
-            }
+                have: 0,
+                need: 1,
+            })
         ),
         "{error}"
     );

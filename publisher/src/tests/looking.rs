@@ -246,14 +246,16 @@ fn advice_on_blocks_that_a_device_cannot_pack() {
     let world = World::new();
     let files = tree(&world, "tree");
     let image = world.path("image");
-    let mut repacked = Repacked {
+    let repacked = Repacked {
         changed: 5,
         reproduced: 5,
         sent: 0,
     };
     for (options, fits) in [
-        (["-comp", "gzip", "-b", "128K"], false),
-        (["-comp", "zstd", "-b", "256K"], false),
+        (["-comp", "lzo", "-b", "128K"], false),
+        (["-comp", "zstd", "-b", "1M"], false),
+        (["-comp", "gzip", "-b", "128K"], true),
+        (["-comp", "xz", "-b", "128K"], true),
         (["-comp", "zstd", "-b", "128K"], true),
     ] {
         let new = squashfs(&files, &image, &options);
@@ -262,7 +264,11 @@ fn advice_on_blocks_that_a_device_cannot_pack() {
         let wanted = "`mksquashfs -comp zstd -b 128K`";
         assert!(found.is_none_or(|text| text.contains(wanted)));
         if fits {
-            (repacked.reproduced, repacked.sent) = (3, 70_000);
+            let repacked = Repacked {
+                reproduced: 3,
+                sent: 70_000,
+                ..repacked
+            };
             let found = advice::on_blocks(&new, &repacked).unwrap();
             assert!(found.starts_with("2 of 5 changed blocks"), "{found}");
         }

@@ -6,7 +6,8 @@ use switchback_manifest::ImageFormat;
 use switchback_types::Timestamp;
 
 use crate::channel::{self, ChannelRequest};
-use crate::error::{ExitKind, RepoError};
+use crate::error::RepoError;
+use crate::exit::ExitKind;
 use crate::init::init;
 use crate::inspect::{FileReport, inspect_file};
 use crate::refresh::refresh;
@@ -25,6 +26,91 @@ fn channel_request(version: Option<&str>) -> ChannelRequest {
         halted: None,
         expires: None,
     }
+}
+
+#[test]
+fn papers_are_looked_at_signed_and_kept() {
+    use sha2::{Digest as _, Sha256};
+    let world = two_releases();
+    let write = |name: &str, value: serde_json::Value| {
+        let path = world.path(name);
+        fs::write(&path, value.to_string()).unwrap();
+        path
+    };
+    let statement = |digest: &str| {
+        serde_json::json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": "image", "digest": {"sha256": digest}}],
+            "predicateType": "https://slsa.dev/provenance/v1",
+            "predicate": {},
+        })
+    };
+    let digest = hex::encode(Sha256::digest(b"3"));
+    let sbom = write("sbom", serde_json::json!({"spdxVersion": "SPDX-2.3"}));
+    let about_it = write("about it", statement(&digest));
+    let no_json = world.path("no json");
+    fs::write(&no_json, "SPDX").unwrap();
+    let request = |sbom: &std::path::Path, provenance: &std::path::Path| PublishRequest {
+        sbom: Some(sbom.into()),
+        provenance: Some(provenance.into()),
+        ..world.request("3", b"3")
+    };
+    for (sbom, provenance, part) in [
+        (
+            &sbom,
+            &write("other", statement(&"0".repeat(64))),
+            "the image is",
+        ),
+        (
+            &sbom,
+            &write("payload", serde_json::json!({"payload": ""})),
+            "a signed envelope",
+        ),
+        (&sbom, &sbom, "no in-toto statement"),
+        (&about_it, &about_it, "neither SPDX nor CycloneDX"),
+        (&no_json, &about_it, "is not JSON"),
+    ] {
+        let error = world.publish(&request(sbom, provenance)).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(error.exit_kind(), ExitKind::Input);
+    }
+    let release = world.publish(&request(&sbom, &about_it)).unwrap().release;
+    for (paper, file) in [(release.sbom, &sbom), (release.provenance, &about_it)] {
+        let stored = world.path("repo").join(paper.unwrap().path());
+        assert_eq!(fs::read(stored).unwrap(), fs::read(file).unwrap());
+    }
+    // What is named is not collected, and missing it is noticed.
+    crate::gc::gc(
+        &world.place(),
+        &crate::gc::GcRequest {
+            keep: 1,
+            dry_run: false,
+        },
+    )
+    .unwrap();
+    assert_eq!(world.inspect().problems, Vec::<String>::new());
+    fs::remove_file(world.path("repo").join(release.sbom.unwrap().path())).unwrap();
+    assert_eq!(world.inspect().problems.len(), 1);
+}
+
+#[test]
+fn what_a_release_requires_must_be_an_older_release() {
+    let world = two_releases();
+    let request = |version: &str, requires: &str, sequence| PublishRequest {
+        requires: Some(requires.parse().unwrap()),
+        sequence,
+        force_sequence: None,
+        ..world.request(version, version.as_bytes())
+    };
+    let error = world.publish(&request("3", "9", None)).unwrap_err();
+    assert!(matches!(error, RepoError::NoSuchRelease { .. }), "{error}");
+    let published = world.publish(&request("3", "2", None)).unwrap();
+    let requires = published.release.requires.unwrap();
+    assert_eq!((requires.version.as_str(), requires.sequence), ("2", 20));
+    // The same again is no change, another one would be.
+    assert!(world.publish(&request("3", "2", None)).unwrap().unchanged);
+    let error = world.publish(&request("3", "1", None)).unwrap_err();
+    assert!(matches!(error, RepoError::VersionTaken { .. }), "{error}");
 }
 
 #[test]

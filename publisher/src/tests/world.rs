@@ -96,6 +96,9 @@ impl World {
             format: None,
             notes: None,
             kernel_id: None,
+            requires: None,
+            sbom: None,
+            provenance: None,
             channel: Some("stable".parse().unwrap()),
             created: self.now,
             packing: Packing {

@@ -183,6 +183,9 @@ impl Story {
         self.person("switchback explain")?;
         self.message_ids()?;
         self.measure()?;
+        if !short {
+            self.bundle(images)?;
+        }
         self.machine.quit()?;
         Ok(Finished {
             rows: self.rows,
@@ -211,6 +214,23 @@ impl Story {
             story.hear("was rolled back: started 3 times, died", FALLBACK)?;
             story.hear("version 5 failed here", UPDATE)?;
             Ok("the watchdog brought 2 back".into())
+        })
+    }
+
+    /// One file instead of the repository, read as it comes.
+    fn bundle(&mut self, images: &Images) -> Result<()> {
+        self.chapter("6: a bundle, named by a person", "a", |story| {
+            story
+                .teller
+                .say("publisher   | switchback-repo bundle --version 6 --from 2 …");
+            let image = images.version(6)?;
+            let name = story.repository.bundle(image, "6", "2")?;
+            let address = format!("{}/{name}", story.server.guest_url());
+            story.person(&format!("switchback install {address}"))?;
+            story.hear("version 6 for slot a is on trial", UPDATE)?;
+            story.hear("version 6 for slot a is healthy and committed", UPDATE)?;
+            story.shell_ready()?;
+            Ok("committed; what the channel names is older".into())
         })
     }
 

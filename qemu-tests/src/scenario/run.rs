@@ -174,6 +174,10 @@ fn offer(
         true => bench.repository.publish_for(two, "2", "another-board"),
         // What is damaged is the whole image: with a delta the device would not fetch it.
         false if damages => bench.repository.publish(two, "2"),
+        // A device takes the delta if there is one: each loader's boards show one way.
+        false if bed.board.name().starts_with("u-boot") => {
+            bench.repository.publish_in_chunks(two, "2")
+        }
         false => bench.repository.publish_with_delta(two, "2"),
     }
 }

@@ -1,6 +1,6 @@
-#!/bin/sh
+#!/bin/bash
 # Makes the images in this folder: `make.sh FOLDER`. As root, because there is a device in them. mksquashfs 4.5.1 must
-# run with the libzstd that this crate links (1.5.7), as LD_LIBRARY_PATH can say.
+# run with the libzstd that this crate links (1.5.7), as LD_LIBRARY_PATH can say; KINDS leaves some images out.
 set -eu
 out=$(realpath "$1")
 tree=$(mktemp -d)
@@ -19,13 +19,30 @@ ln "$tree/numbers" "$tree/another-name"
 mkfifo "$tree/pipe"
 mknod "$tree/device" b 7 9
 mkdir -p "$tree/a/b/c"
+squashfs() {
+    mksquashfs "$tree" "$1.squashfs" -quiet -no-progress -noappend -processors 1 -b 4096 \
+        -mkfs-time 1750000000 -all-root "${@:2}" >/dev/null
+}
+erofs() {
+    mkfs.erofs --quiet -T1750000000 -U6d2f1c3e-0a5b-4c7d-9e8f-123456789abc --all-root "${@:2}" "$1.erofs" "$tree" >/dev/null
+}
 pack() {
     find "$tree" -exec touch -h -d @1750000000 {} +
-    mksquashfs "$tree" "$out/$2-$1.squashfs" -quiet -no-progress -noappend -processors 1 -b 4096 \
-        -mkfs-time 1750000000 -all-root -comp "$2" >/dev/null
+    for kind in ${KINDS:-zstd gzip xz lz4 lz4hc big full}; do
+        to="$out/$kind-$1"
+        case $kind in
+        zstd) squashfs "$to" -comp zstd ;;
+        gzip) squashfs "$to" -comp gzip -Xcompression-level 7 ;;
+        xz) squashfs "$to" -comp xz -Xbcj x86 ;;
+        lz4) erofs "$to" -zlz4 ;;
+        lz4hc) erofs "$to" -zlz4hc ;;
+        big) erofs "$to" -zlz4hc,12 -C16384 ;;
+        full) erofs "$to" -zlz4hc -Elegacy-compress ;;
+        esac
+    done
 }
-for comp in ${COMPRESSORS:-zstd}; do pack old "$comp"; done
+pack old
 sed -i 's/^1500$/one thousand five hundred/' "$tree/numbers"
 echo "31 has changed" >"$tree/many/31"
 seq 5 400 >"$tree/a/b/c/new"
-for comp in ${COMPRESSORS:-zstd}; do pack new "$comp"; done
+pack new

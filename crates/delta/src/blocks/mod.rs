@@ -10,7 +10,7 @@ mod wire;
 
 use core::ops::Range;
 
-use crate::codec::{Codec, Family};
+use crate::codec::{AHEAD, Codec, Family, Tail};
 
 pub(crate) use old::{OldBlocks, Shelf, Unpacked, read_pieces};
 
@@ -27,10 +27,19 @@ pub(crate) enum Use {
 /// How a block of the new image comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From its plain bytes, by the new image's codec.
-    Packed,
+    /// From its plain bytes, by one of the new image's codecs.
+    Packed(Way),
     /// As it lies in the old image, from this place on.
     Copied(u64),
+}
+
+/// How a block is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Way {
+    /// The number of the codec among the new image's.
+    pub(crate) codec: u8,
+    /// What the codec sees behind the block.
+    pub(crate) tail: Tail,
 }
 
 impl Default for Origin {
@@ -121,25 +130,38 @@ impl<K> Blocks<K> {
             _ => self.beside(next, real),
         }
     }
-
-    /// The part of the unpacked image that is needed for a part of the image: whole blocks.
-    pub(crate) fn around(&self, real: &Range<u64>) -> Range<u64> {
-        if real.is_empty() {
-            let start = self.start_of(real.start);
-            return start..start;
-        }
-        self.start_of(real.start)..self.end_of(real.end)
-    }
 }
 
 /// Blocks of the new image.
 pub(crate) type NewBlocks = Blocks<Origin>;
 
 impl NewBlocks {
+    /// The part of the unpacked image that makes a part of the image: whole blocks, and what codecs
+    /// see behind them.
+    pub(crate) fn around(&self, real: &Range<u64>) -> Range<u64> {
+        let start = self.start_of(real.start);
+        if real.is_empty() {
+            return start..start;
+        }
+        let whole = self.end_of(real.end);
+        let behind = self.list.partition_point(|block| block.real < real.end);
+        let last = self.list.get(..behind).unwrap_or_default();
+        let mut end = whole;
+        for block in last.iter().rev() {
+            if block.place_end().saturating_add(AHEAD as u64) <= whole {
+                break;
+            }
+            if let Origin::Packed(way) = block.kind {
+                end = end.max(block.place_end() + way.tail.ahead() as u64);
+            }
+        }
+        start..end.min(self.len).max(whole)
+    }
+
     /// Whether the place of the image is inside of a block that is packed.
     pub(crate) fn cuts_packed(&self, real: u64) -> bool {
         let block = self.list.get(self.at_real(real));
-        block.is_some_and(|block| block.kind == Origin::Packed && block.real < real)
+        block.is_some_and(|block| matches!(block.kind, Origin::Packed(_)) && block.real < real)
     }
 }
 
@@ -149,8 +171,8 @@ pub(crate) struct Lists {
     /// What the old image's blocks are compressed by.
     pub(crate) family: Family,
     pub(crate) old: OldBlocks,
-    /// What makes the new image's blocks.
-    pub(crate) codec: Codec,
+    /// What makes the new image's blocks: of one family, never empty.
+    pub(crate) codecs: Vec<Codec>,
     pub(crate) new: NewBlocks,
 }
 
@@ -160,8 +182,19 @@ impl Lists {
         Self {
             family: Family::None,
             old: Blocks::none(old_len),
-            codec: Codec::NONE,
+            codecs: vec![Codec::None],
             new: Blocks::none(new_len),
         }
+    }
+
+    /// The codec with this number.
+    pub(crate) fn codec(&self, number: u8) -> Codec {
+        let codec = self.codecs.get(usize::from(number)).copied();
+        codec.unwrap_or(Codec::None)
+    }
+
+    /// What the new image's blocks are compressed by.
+    pub(crate) fn new_family(&self) -> Family {
+        self.codec(0).family()
     }
 }

@@ -1,20 +1,24 @@
 //! The lists as they lie in the blob.
 //!
 //! ```text
-//! lists         old family, new codec; old blocks; new blocks
+//! lists         old family, 0, new family, its codecs; old blocks; new blocks
+//! codecs        of zstd: the level; of others both numbers of the first one, how many more there
+//!               are, both numbers of each
 //! old block     bytes since the one before, whether it is opaque, packed length, plain length
 //! new block     bytes since the one before, whether it is copied, packed length, plain length,
-//!               for a copied one how far from where the one before ends in the old image
+//!               for a copied one how far from where the one before ends in the old image, for
+//!               a packed one the number of its codec, if there are several, and what the codec
+//!               sees behind it, if it fills its output
 //! ```
 
-use crate::codec::{Codec, Family};
+use crate::codec::{Codec, Family, Tail};
 use crate::coding::bits::Bits;
 use crate::coding::numbers::Numbers;
 use crate::container::limit;
 use crate::error::DeltaError;
-use crate::limits::{MAX_BLOCKS, MAX_IMAGE, MAX_PACKED_PLAIN, MAX_PLAIN};
+use crate::limits::{MAX_BLOCKS, MAX_CODECS, MAX_IMAGE, MAX_PLAIN};
 
-use super::{Block, Blocks, Lists, Origin, Use};
+use super::{Block, Blocks, Lists, Origin, Use, Way};
 
 /// Numbers are coded below this.
 const LIMIT: u64 = (1 << 60) - 1;
@@ -28,6 +32,8 @@ struct Model {
     plain: [Numbers; 2],
     last_plain: u64,
     moved: Numbers,
+    codec: Numbers,
+    tail: Numbers,
 }
 
 impl Model {
@@ -39,6 +45,8 @@ impl Model {
             plain: [Numbers::new(), Numbers::new()],
             last_plain: 0,
             moved: Numbers::new(),
+            codec: Numbers::new(),
+            tail: Numbers::new(),
         }
     }
 
@@ -72,6 +80,31 @@ impl Model {
             plain,
             kind: many,
         })
+    }
+}
+
+impl Model {
+    /// Codes how a block is packed.
+    fn way<B: Bits>(
+        &mut self,
+        bits: &mut B,
+        codecs: &[Codec],
+        wanted: Origin,
+    ) -> Result<Way, DeltaError> {
+        let wanted = match wanted {
+            Origin::Packed(way) => way,
+            Origin::Copied(_) => Way::default(),
+        };
+        let mut way = Way::default();
+        if codecs.len() > 1 {
+            let number = self.codec.code(bits, wanted.codec.into());
+            limit("compressors", number, codecs.len() as u64 - 1)?;
+            way.codec = u8::try_from(number).unwrap_or(0);
+        }
+        if codecs.first().is_some_and(|codec| codec.fills()) {
+            way.tail = Tail::from_number(self.tail.code(bits, wanted.tail.to_number()))?;
+        }
+        Ok(way)
     }
 }
 
@@ -119,23 +152,34 @@ impl Lists {
     /// Codes both lists. `self` is what is written; the reader gives one of [`Lists::none`].
     pub(crate) fn code<B: Bits>(&self, bits: &mut B) -> Result<Self, DeltaError> {
         let mut small = Numbers::new();
-        let family = Codec {
-            family: self.family,
-            level: 0,
-        };
-        let [family, level] = family.to_numbers().map(|number| small.code(bits, number));
-        let family = Codec::from_numbers([family, level])?.family;
-        let codec = self
-            .codec
-            .to_numbers()
-            .map(|number| small.code(bits, number));
-        let codec = Codec::from_numbers(codec)?;
+        let family = Family::from_number(small.code(bits, self.family.number()))?;
+        limit("settings of the old image", small.code(bits, 0), 0)?;
+        let codecs = self.codecs(bits, &mut small)?;
         Ok(Self {
             family,
             old: self.old(bits, family)?,
-            codec,
-            new: self.new_blocks(bits, codec)?,
+            new: self.new_blocks(bits, &codecs)?,
+            codecs,
         })
+    }
+
+    fn codecs<B: Bits>(&self, bits: &mut B, small: &mut Numbers) -> Result<Vec<Codec>, DeltaError> {
+        let family = Family::from_number(small.code(bits, self.new_family().number()))?;
+        let [first, second] = self.codec(0).to_numbers();
+        let first = small.code(bits, first);
+        if matches!(family, Family::None | Family::Zstd) {
+            return Ok(vec![Codec::from_numbers(family, [first, 0])?]);
+        }
+        let second = small.code(bits, second);
+        let mut codecs = vec![Codec::from_numbers(family, [first, second])?];
+        let more = small.code(bits, (self.codecs.len() as u64).saturating_sub(1));
+        limit("compressors", more, MAX_CODECS as u64 - 1)?;
+        for number in 1..=u8::try_from(more).unwrap_or(0) {
+            let numbers = self.codec(number).to_numbers();
+            let numbers = numbers.map(|number| small.code(bits, number));
+            codecs.push(Codec::from_numbers(family, numbers)?);
+        }
+        Ok(codecs)
     }
 
     fn old<B: Bits>(&self, bits: &mut B, family: Family) -> Result<Blocks<Use>, DeltaError> {
@@ -164,7 +208,7 @@ impl Lists {
     fn new_blocks<B: Bits>(
         &self,
         bits: &mut B,
-        codec: Codec,
+        codecs: &[Codec],
     ) -> Result<Blocks<Origin>, DeltaError> {
         let wanted = &self.new;
         let count = Numbers::new().code(bits, wanted.list.len() as u64);
@@ -178,7 +222,7 @@ impl Lists {
             let want = wanted.list.get(index).copied().unwrap_or_default();
             let from = match want.kind {
                 Origin::Copied(from) => Some(from),
-                Origin::Packed => None,
+                Origin::Packed(_) => None,
             };
             let end = list.last().map_or(0, Block::real_end);
             let block = model.block(bits, end, &of_kind(&want, from.is_some()))?;
@@ -193,11 +237,14 @@ impl Lists {
                 let kind = Origin::Copied(from);
                 place(&block, kind, MAX_IMAGE, list.last(), wanted.real_len)?
             } else {
-                if codec.family == Family::None {
+                let way = model.way(bits, codecs, want.kind)?;
+                let family = codecs.first().map_or(Family::None, |codec| codec.family());
+                if family == Family::None {
                     return Err(DeltaError::Damaged("a block of no kind"));
                 }
-                let most = MAX_PACKED_PLAIN as u64;
-                place(&block, Origin::Packed, most, list.last(), wanted.real_len)?
+                let most = family.most_packed() as u64;
+                let kind = Origin::Packed(way);
+                place(&block, kind, most, list.last(), wanted.real_len)?
             };
             list.push(block);
         }

@@ -4,10 +4,15 @@
 //! Which of them makes which bytes is known for the libraries linked here and for no others, so
 //! the encoder tries every block before it counts on one.
 
+mod lz4;
+mod xz;
+mod zlib;
 mod zstd;
 
 use crate::error::DeltaError;
-use crate::limits::MAX_PACKED_PLAIN;
+use crate::limits::{MAX_PACKED_LZ4, MAX_PACKED_XZ, MAX_PACKED_ZLIB, MAX_PACKED_ZSTD};
+
+pub(crate) use xz::{Filter, dictionary_len, said};
 
 /// Whose format compressed bytes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,49 +21,204 @@ pub(crate) enum Family {
     #[default]
     None,
     Zstd,
+    /// What squashfs calls gzip.
+    Zlib,
+    Xz,
+    /// Blocks of LZ4, behind any number of zeros.
+    Lz4,
 }
 
 /// A compressor and how it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Codec {
+    None,
+    /// Levels 1 to 22; 0 is zstd's default.
+    Zstd {
+        level: u8,
+    },
+    /// Levels 1 to 9, windows of 2^9 to 2^15 bytes.
+    Zlib {
+        level: u8,
+        window: u8,
+    },
+    /// The default preset with another dictionary, which is said as .xz says it.
+    Xz {
+        dictionary: u8,
+        filter: Filter,
+    },
+    /// Fills a block that ends a whole number of pages on, behind zeros if need be: erofs.
+    /// Level 0 is the fast one, 3 to 12 are those of the high compressor.
+    Lz4 {
+        level: u8,
+    },
+}
+
+/// A compressor that fills its output sees this many bytes beyond those that it packs. lz4 never
+/// needs more than a few dozen to decide; ADR 17 has the figures.
+pub(crate) const AHEAD: usize = 64;
+
+/// What follows the bytes of a block while it is packed. Only compressors that fill their output
+/// look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Codec {
-    pub(crate) family: Family,
-    /// For zstd: the level, 1 to 22.
-    pub(crate) level: u8,
+pub(crate) enum Tail {
+    /// The next bytes of the unpacked image, as many as [`AHEAD`], and then zeros up to more than
+    /// 64 KiB: lz4 works otherwise when it sees that there is less.
+    Long,
+    /// The same, but with few zeros.
+    Short,
+    /// As many of the next bytes of the unpacked image, [`AHEAD`] at most: the file ends there.
+    Exactly(u8),
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::Exactly(0)
+    }
+}
+
+impl Tail {
+    /// So many of the next bytes of the unpacked image are looked at.
+    pub(crate) fn ahead(self) -> usize {
+        match self {
+            Self::Long | Self::Short => AHEAD,
+            Self::Exactly(count) => count.into(),
+        }
+    }
+
+    pub(crate) fn to_number(self) -> u64 {
+        match self {
+            Self::Long => 0,
+            Self::Short => 1,
+            Self::Exactly(count) => 2 + u64::from(count),
+        }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Result<Self, DeltaError> {
+        const UNKNOWN: DeltaError = DeltaError::Damaged("the end of a block is not known");
+        match number {
+            0 => Ok(Self::Long),
+            1 => Ok(Self::Short),
+            _ => {
+                let count = u8::try_from(number - 2).map_err(|_| UNKNOWN)?;
+                if usize::from(count) > AHEAD {
+                    return Err(UNKNOWN);
+                }
+                Ok(Self::Exactly(count))
+            }
+        }
+    }
 }
 
 impl Codec {
-    pub(crate) const NONE: Self = Self {
-        family: Family::None,
-        level: 0,
-    };
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::None => Family::None,
+            Self::Zstd { .. } => Family::Zstd,
+            Self::Zlib { .. } => Family::Zlib,
+            Self::Xz { .. } => Family::Xz,
+            Self::Lz4 { .. } => Family::Lz4,
+        }
+    }
 
-    /// Three numbers: the family, its level, and one that is 0 for now.
+    /// What is written of it beside its family: up to two numbers.
     pub(crate) fn to_numbers(self) -> [u64; 2] {
-        let family = match self.family {
-            Family::None => 0,
-            Family::Zstd => 1,
+        let numbers = match self {
+            Self::None => [0, 0],
+            Self::Zstd { level } | Self::Lz4 { level } => [level, 0],
+            Self::Zlib { level, window } => [level, window],
+            Self::Xz { dictionary, filter } => [dictionary, filter.number()],
         };
-        [family, self.level.into()]
+        numbers.map(u64::from)
     }
 
     /// Holds the numbers against the closed list.
-    pub(crate) fn from_numbers([family, level]: [u64; 2]) -> Result<Self, DeltaError> {
+    pub(crate) fn from_numbers(family: Family, numbers: [u64; 2]) -> Result<Self, DeltaError> {
         const UNKNOWN: DeltaError = DeltaError::Damaged("a compressor that is not known");
-        let level = u8::try_from(level).map_err(|_| UNKNOWN)?;
-        let family = match (family, level) {
-            (0, 0) => Family::None,
-            (1, 0..=22) => Family::Zstd,
-            _ => return Err(UNKNOWN),
-        };
-        Ok(Self { family, level })
+        let [first, second] = numbers.map(|number| u8::try_from(number).ok());
+        let (first, second) = first.zip(second).ok_or(UNKNOWN)?;
+        match (family, first, second) {
+            (Family::None, 0, 0) => Ok(Self::None),
+            (Family::Zstd, level @ 0..=22, 0) => Ok(Self::Zstd { level }),
+            (Family::Zlib, level @ 1..=9, window @ 9..=15) => Ok(Self::Zlib { level, window }),
+            (Family::Xz, dictionary, filter) => {
+                // More would take more memory, and blocks are no longer than that.
+                dictionary_len(dictionary)
+                    .filter(|len| *len <= Family::Xz.most_packed())
+                    .ok_or(UNKNOWN)?;
+                let filter = Filter::from_number(filter).ok_or(UNKNOWN)?;
+                Ok(Self::Xz { dictionary, filter })
+            }
+            (Family::Lz4, level @ (0 | 3..=12), 0) => Ok(Self::Lz4 { level }),
+            _ => Err(UNKNOWN),
+        }
+    }
+
+    /// Whether it packs as many bytes as fill its output.
+    pub(crate) fn fills(self) -> bool {
+        matches!(self, Self::Lz4 { .. })
     }
 }
+
+impl Family {
+    /// Most bytes of a block that a device packs, before and after.
+    pub(crate) fn most_packed(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Zstd => MAX_PACKED_ZSTD,
+            Self::Zlib => MAX_PACKED_ZLIB,
+            Self::Xz => MAX_PACKED_XZ,
+            Self::Lz4 => MAX_PACKED_LZ4,
+        }
+    }
+
+    /// Its name, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+            Self::Zlib => "zlib",
+            Self::Xz => "xz",
+            Self::Lz4 => "lz4",
+        }
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Zstd => 1,
+            Self::Zlib => 2,
+            Self::Xz => 3,
+            Self::Lz4 => 4,
+        }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Result<Self, DeltaError> {
+        Ok(match number {
+            0 => Self::None,
+            1 => Self::Zstd,
+            2 => Self::Zlib,
+            3 => Self::Xz,
+            4 => Self::Lz4,
+            _ => return Err(DeltaError::Damaged("a compressor that is not known")),
+        })
+    }
+}
+
+/// The libraries that pack blocks of the new image, and their versions: others make other bytes.
+pub const PACKERS: [(&str, &str); 4] = [
+    ("zstd", "1.5.7"),
+    ("zlib", "1.4"),
+    ("xz", "5.8.4"),
+    ("lz4", "1.10.0"),
+];
 
 /// Compressors and decompressors, made when they are first needed. Blocks do not depend on the
 /// ones before.
 #[derive(Debug, Default)]
 pub(crate) struct Codecs {
     zstd: zstd::Zstd,
+    zlib: zlib::Zlib,
+    source: Vec<u8>,
 }
 
 impl Codecs {
@@ -77,23 +237,35 @@ impl Codecs {
         match family {
             Family::None => Err("it is not compressed"),
             Family::Zstd => self.zstd.unpack(packed, out),
+            Family::Zlib => self.zlib.unpack(packed, most, out),
+            Family::Xz => xz::unpack(packed, out),
+            Family::Lz4 => lz4::unpack(packed, most, out),
         }
     }
 
-    /// Packs a block of at most [`MAX_PACKED_PLAIN`] bytes into `out`, in place of what was there.
+    /// Packs a block into `out`, in place of what was there. `plain` has its `len` bytes and
+    /// those that the compressor may look at beyond them; `wanted` bytes are to come out.
     pub(crate) fn pack(
         &mut self,
         codec: Codec,
-        plain: &[u8],
+        (plain, len): (&[u8], usize),
+        tail: Tail,
+        wanted: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), &'static str> {
         out.clear();
-        if plain.len() > MAX_PACKED_PLAIN {
+        let own = plain.get(..len).ok_or("the block has another length")?;
+        if len.max(wanted) > codec.family().most_packed() {
             return Err("the block is too long");
         }
-        match codec.family {
-            Family::None => Err("there is no compressor"),
-            Family::Zstd => self.zstd.pack(codec.level, plain, out),
+        match codec {
+            Codec::None => Err("there is no compressor"),
+            Codec::Zstd { level } => self.zstd.pack(level, own, out),
+            Codec::Zlib { level, window } => self.zlib.pack(level, window, own, out),
+            Codec::Xz { dictionary, filter } => xz::pack(dictionary, filter, own, out),
+            Codec::Lz4 { level } => {
+                lz4::fill(level, (plain, len), tail, wanted, &mut self.source, out)
+            }
         }
     }
 }

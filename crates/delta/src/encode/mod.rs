@@ -19,6 +19,7 @@ mod needs;
 mod plan;
 mod scan;
 mod unpack;
+mod ways;
 mod work;
 
 use std::borrow::Cow;
@@ -269,7 +270,8 @@ impl Pair<'_> {
         let reduced = Lists {
             old: needs::reduce(&lists.old, blocks, &planned),
             new: blocks.clone(),
-            ..*lists
+            codecs: lists.codecs.clone(),
+            family: lists.family,
         };
         let sizes = (options.segment_log, block_log);
         let (blob, tally, maps, frames) = assemble(self.images, sizes, &reduced, &planned, coded)?;

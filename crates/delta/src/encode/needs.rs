@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::blocks::{Block, Blocks, NewBlocks, OldBlocks, Origin, Use};
+use crate::codec::AHEAD;
 use crate::frame::areas;
 use crate::model::guess::MARGIN;
 
@@ -71,6 +72,17 @@ pub(super) fn reduce(old: &OldBlocks, new: &NewBlocks, planned: &[Planned]) -> O
     Blocks { list, ..*old }
 }
 
+/// Where the bytes end that codecs see behind the packed blocks before `next`.
+fn seen_until(new: &NewBlocks, next: usize, at: u64) -> u64 {
+    let before = new.list[..next].iter().rev();
+    let near = before.take_while(|block| block.place_end() + AHEAD as u64 > at);
+    let seen = near.map(|block| match block.kind {
+        Origin::Packed(way) => block.place_end() + way.tail.ahead() as u64,
+        Origin::Copied(_) => 0,
+    });
+    seen.max().unwrap_or(0)
+}
+
 fn look(needs: &mut Needs, new: &NewBlocks, group: &Planned) {
     let runs = group.shared.map.runs();
     let mut walk = areas(runs, &group.makes);
@@ -102,8 +114,13 @@ fn look(needs: &mut Needs, new: &NewBlocks, group: &Planned) {
                 (None, None) => area.end,
             };
             let end = end.min(area.end);
-            if inside.filter(copied).is_none() {
-                needs.add(old + (at - area.start), old + (end - area.start));
+            let needed = if inside.filter(copied).is_none() {
+                end
+            } else {
+                seen_until(new, next, at).min(end)
+            };
+            if needed > at {
+                needs.add(old + (at - area.start), old + (needed - area.start));
             }
             next += usize::from(inside.is_some());
             at = end;

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::blocks::{Block, Blocks, Lists, Origin, Use};
-use crate::codec::{Codec, Codecs};
+use crate::codec::Codecs;
 use crate::error::DeltaError;
 use crate::filesystem::{FileStart, Found, Layout, layout};
-use crate::limits::{MAX_PACKED_PLAIN, MAX_PLAIN};
+use crate::limits::MAX_PLAIN;
 
 use super::Task;
 use super::scan::Match;
+use super::ways::{self, packed};
 use super::work::{Work, each};
 
 /// What became of the compressed blocks of a new image that are not in the old one.
@@ -35,9 +36,6 @@ pub(super) struct Ground<'a> {
     /// Where programs may begin in the unpacked old image.
     pub(super) programs: Vec<u64>,
 }
-
-/// So many blocks are tried with each codec, to find the one that made them.
-const TRIED: usize = 12;
 
 /// Unpacks both images. There is no ground when nothing would be won by it.
 pub(super) fn unpack(
@@ -65,30 +63,31 @@ pub(super) fn unpack(
         Codecs::default,
         |codecs, n| Ok(plain(new, &now, changed[n], codecs)),
     )?;
-    let codec = find_codec(new, &now, &changed, &plain_new);
-    let made = each(
-        work,
-        Task::Unpack,
-        changed.len(),
-        Codecs::default,
-        |codecs, n| {
-            let bytes = plain_new[n].as_deref().zip(codec);
-            Ok(bytes.is_some_and(|(bytes, codec)| {
-                makes(codecs, codec, bytes, packed(new, &now.blocks[changed[n]]))
-            }))
-        },
-    )?;
-    for (n, made) in changed.iter().zip(&made) {
+    let mut contents: Vec<Option<&[u8]>> = same
+        .iter()
+        .map(|from| plain_old[(*from)?].as_deref())
+        .collect();
+    for (number, bytes) in changed.iter().zip(&plain_new) {
+        contents[*number] = bytes.as_deref();
+    }
+    let blocks = ways::Blocks {
+        image: new,
+        layout: &now,
+        changed: &changed,
+        contents,
+    };
+    let (codecs, ways) = blocks.ways(work)?;
+    for (n, way) in changed.iter().zip(&ways) {
         repacked.changed += 1;
-        if *made {
+        if way.is_some() {
             repacked.reproduced += 1;
         } else {
             repacked.sent += u64::from(now.blocks[*n].packed);
         }
     }
-    let Some(codec) = codec.filter(|_| repacked.reproduced > 0) else {
+    if repacked.reproduced == 0 {
         return Ok((None, repacked));
-    };
+    }
     let (old_image, old_blocks) = build(
         old,
         was.blocks
@@ -97,10 +96,10 @@ pub(super) fn unpack(
             .filter_map(|(found, bytes)| Some((found, Use::Unpacked, bytes.as_deref()?))),
     );
     let programs = programs(&was.files, &old_blocks, &old_image);
-    let mut own = changed.iter().zip(plain_new.iter().zip(&made)).peekable();
+    let mut own = changed.iter().zip(plain_new.iter().zip(&ways)).peekable();
     let of_new = now.blocks.iter().enumerate().filter_map(|(n, found)| {
-        if let Some((_, (bytes, made))) = own.next_if(|(changed, _)| **changed == n) {
-            return Some((found, Origin::Packed, bytes.as_deref().filter(|_| *made)?));
+        if let Some((_, (bytes, way))) = own.next_if(|(changed, _)| **changed == n) {
+            return Some((found, Origin::Packed((*way)?), bytes.as_deref()?));
         }
         let from = same[n]?;
         let origin = Origin::Copied(was.blocks[from].offset);
@@ -114,17 +113,13 @@ pub(super) fn unpack(
         lists: Lists {
             family: was.family,
             old: old_blocks,
-            codec,
+            codecs,
             new: new_blocks,
         },
         anchors,
         programs,
     };
     Ok((Some(ground), repacked))
-}
-
-fn packed<'a>(image: &'a [u8], found: &Found) -> &'a [u8] {
-    &image[found.offset as usize..found.end() as usize]
 }
 
 /// For each new block the old one with the same bytes, if there is one: the one after the last
@@ -160,46 +155,6 @@ fn plain(image: &[u8], layout: &Layout, number: usize, codecs: &mut Codecs) -> O
         .ok()?;
     out.shrink_to_fit();
     (!out.is_empty() && found.packed as usize <= MAX_PLAIN).then_some(out)
-}
-
-fn makes(codecs: &mut Codecs, codec: Codec, plain: &[u8], wanted: &[u8]) -> bool {
-    let mut out = Vec::new();
-    let fits = plain.len().max(wanted.len()) <= MAX_PACKED_PLAIN;
-    fits && codecs.pack(codec, plain, &mut out).is_ok() && out == wanted
-}
-
-/// The codec that makes most of some of the blocks.
-fn find_codec(
-    image: &[u8],
-    layout: &Layout,
-    changed: &[usize],
-    plain: &[Option<Vec<u8>>],
-) -> Option<Codec> {
-    let mut tried: Vec<usize> = (0..changed.len()).filter(|n| plain[*n].is_some()).collect();
-    // Large ones tell more; the smallest come out alike on many levels.
-    tried.sort_by_key(|n| core::cmp::Reverse(layout.blocks[changed[*n]].packed));
-    tried.truncate((tried.len() / 2).max(TRIED));
-    let step = tried.len().div_ceil(TRIED).max(1);
-    let all = tried.iter().step_by(step).count();
-    let mut codecs = Codecs::default();
-    let mut best = (0, None);
-    for codec in &layout.codecs {
-        let made = tried.iter().step_by(step).filter(|n| {
-            let wanted = packed(image, &layout.blocks[changed[**n]]);
-            let bytes = plain[**n].as_deref();
-            bytes.is_some_and(|bytes| makes(&mut codecs, *codec, bytes, wanted))
-        });
-        let made = made.count();
-        if made > best.0 {
-            best = (made, Some(*codec));
-        }
-        // What the image says itself needs no more than to be right as a rule.
-        let said = best.1 == layout.codecs.first().copied();
-        if best.0 == all || (said && 2 * best.0 > all) {
-            break;
-        }
-    }
-    best.1
 }
 
 /// An unpacked image.

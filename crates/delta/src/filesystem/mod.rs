@@ -3,6 +3,7 @@
 //! An image may say anything: what makes no sense is left out, and its bytes count as they are.
 //! Nothing here panics or takes more memory than the image has bytes.
 
+mod erofs;
 pub(crate) mod squashfs;
 
 use crate::codec::{Codec, Family};
@@ -16,6 +17,8 @@ pub(crate) struct Found {
     pub(crate) packed: u32,
     /// It has at most so many bytes when it is unpacked.
     pub(crate) most: u32,
+    /// So many bytes of the same file follow the block, as far as that is known.
+    pub(crate) left: u32,
 }
 
 impl Found {
@@ -45,7 +48,7 @@ pub(crate) struct Layout {
 
 /// Reads what an image says about itself; `None` when it has no compressed blocks that are known.
 pub(crate) fn layout(image: &[u8]) -> Option<Layout> {
-    squashfs::layout(image)
+    squashfs::layout(image).or_else(|| erofs::layout(image))
 }
 
 /// Sorts blocks, and leaves out those that overlap one before or leave the image.

@@ -2,13 +2,15 @@
 //!
 //! The words are those of the kernel's `squashfs_fs.h`.
 
-use crate::codec::{Codec, Codecs, Family};
-use crate::limits::MAX_PLAIN;
+use crate::codec::{Codec, Codecs, Family, said};
+use crate::limits::MAX_CODECS;
 
 use super::{FileStart, Found, Layout, in_order, part, u16_at, u32_at, u64_at};
 
 const MAGIC: u32 = 0x7371_7368;
 const METADATA: u32 = 8192;
+/// The largest block that there is.
+const MOST_BLOCK: u32 = 1 << 20;
 /// Most plain bytes of a table that are looked through: 256 MiB.
 const MOST_TABLE: usize = 1 << 28;
 /// Most blocks of files: of 1 TiB in blocks of 128 KiB.
@@ -44,9 +46,7 @@ impl Superblock {
             return None;
         }
         let block_size = u32_at(image, 12)?;
-        if !block_size.is_power_of_two()
-            || !(1 << 12..=MAX_PLAIN as u64).contains(&block_size.into())
-        {
+        if !block_size.is_power_of_two() || !(1 << 12..=MOST_BLOCK).contains(&block_size) {
             return None;
         }
         Some(Self {
@@ -76,12 +76,22 @@ impl Superblock {
                 let said = option(0).and_then(|level| u8::try_from(level).ok());
                 let said = said.filter(|level| (1..=22).contains(level)).unwrap_or(15);
                 let others = (1..=22).rev().filter(|level| *level != said);
-                let codecs = core::iter::once(said).chain(others).map(|level| Codec {
-                    family: Family::Zstd,
-                    level,
-                });
+                let codecs = core::iter::once(said).chain(others);
+                let codecs = codecs.map(|level| Codec::Zstd { level });
                 Some((Family::Zstd, codecs.collect()))
             }
+            1 => {
+                let level = option(0).and_then(|level| u8::try_from(level).ok());
+                let level = level.filter(|level| (1..=9).contains(level)).unwrap_or(9);
+                let window = option(4).and_then(|both| u8::try_from(both & 0xFFFF).ok());
+                let window = window.filter(|log| (9..=15).contains(log)).unwrap_or(15);
+                let others = (1..=9).rev().filter(|other| *other != level);
+                let codecs = core::iter::once(level).chain(others);
+                let codecs = codecs.map(|level| Codec::Zlib { level, window });
+                Some((Family::Zlib, codecs.collect()))
+            }
+            // Its blocks say themselves how they were made.
+            4 => Some((Family::Xz, Vec::new())),
             _ => None,
         }
     }
@@ -90,7 +100,7 @@ impl Superblock {
 /// Reads what an image says about its blocks.
 pub(super) fn layout(image: &[u8]) -> Option<Layout> {
     let superblock = Superblock::read(image)?;
-    let (family, codecs) = superblock.codecs(image)?;
+    let (family, mut codecs) = superblock.codecs(image)?;
     let mut reader = Reader {
         image,
         family,
@@ -105,6 +115,9 @@ pub(super) fn layout(image: &[u8]) -> Option<Layout> {
         ..
     } = reader;
     in_order(&mut blocks, image.len() as u64);
+    if family == Family::Xz {
+        codecs = ways_of_xz(image, &blocks);
+    }
     files.sort_unstable();
     files.dedup();
     Some(Layout {
@@ -113,6 +126,25 @@ pub(super) fn layout(image: &[u8]) -> Option<Layout> {
         blocks,
         files,
     })
+}
+
+/// How the blocks say that they were made, the most frequent first.
+fn ways_of_xz(image: &[u8], blocks: &[Found]) -> Vec<Codec> {
+    let mut found: Vec<(usize, Codec)> = Vec::new();
+    for block in blocks {
+        let packed = part(image, block.offset, block.packed.into()).unwrap_or_default();
+        let Some((dictionary, filter)) = said(packed) else {
+            continue;
+        };
+        let codec = Codec::Xz { dictionary, filter };
+        if let Some((count, _)) = found.iter_mut().find(|(_, known)| *known == codec) {
+            *count += 1;
+        } else if found.len() < MAX_CODECS {
+            found.push((1, codec));
+        }
+    }
+    found.sort_by_key(|(count, _)| core::cmp::Reverse(*count));
+    found.into_iter().map(|(_, codec)| codec).collect()
 }
 
 struct Reader<'a> {
@@ -239,6 +271,7 @@ impl Reader<'_> {
                     offset: at + 2,
                     packed: len.into(),
                     most: METADATA,
+                    left: 0,
                 });
             }
             at += 2 + u64::from(len);
@@ -252,6 +285,7 @@ impl Reader<'_> {
                 offset,
                 packed: len,
                 most: block_size,
+                left: 0,
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets. Each takes arbitrary bytes and fails only when a promise of this
 //! crate is broken.
 
+mod erofs;
 mod squash;
 
 use crate::codec::Codecs;
@@ -8,7 +9,8 @@ use crate::container::{Group, HEADER_LEN, Header, Part, Table};
 use crate::filesystem::layout;
 use crate::{Decoder, DeltaError, Images, Options, Outcome, encode};
 
-pub use squash::{Squash, squash_pair};
+pub use erofs::{Erofs, erofs_pair};
+pub use squash::{Packer, Squash, squash_pair};
 
 /// Larger images than this are not made from fuzzed bytes.
 const MOST: u64 = 1 << 18;
@@ -34,8 +36,26 @@ pub fn delta_parts(data: &[u8]) {
 
 /// The same for a delta between images with compressed blocks: lists, and blocks that do not fit.
 pub fn delta_blocks(data: &[u8]) {
-    let (old, new) = squash_pair(data.first().copied().unwrap_or(0) % 4);
-    changed_delta(&old.image(), &new.image(), data);
+    let (old, new) = compressed_pair(data.first().copied().unwrap_or(0));
+    changed_delta(&old, &new, data);
+}
+
+/// Two images of compressed blocks: four contents, and after the first four, which zstd packs,
+/// each of the other compressors.
+fn compressed_pair(kind: u8) -> (Vec<u8>, Vec<u8>) {
+    let (mut old, mut new) = squash_pair(kind % 4);
+    let packer = match kind / 4 % 6 {
+        1 => Packer::Gzip(9),
+        2 => Packer::Xz,
+        0 => Packer::Zstd(15),
+        other => {
+            let level = [0, 9, 12][usize::from(other - 3)];
+            let (old, new) = erofs_pair(kind % 4, level);
+            return (old.image(), new.image());
+        }
+    };
+    (old.packer, new.packer) = (packer, packer);
+    (old.image(), new.image())
 }
 
 /// The delta between two images with the changes that `data` says.
@@ -69,8 +89,7 @@ fn change(bytes: &mut [u8], data: &[u8]) -> bool {
 /// a delta to it and from it gives the very bytes.
 pub fn image_layout(data: &[u8]) {
     look(data);
-    let (sound, _) = squash_pair(data.first().copied().unwrap_or(0) % 4);
-    let sound = sound.image();
+    let (sound, _) = compressed_pair(data.first().copied().unwrap_or(0));
     let mut changed = sound.clone();
     change(&mut changed, data);
     look(&changed);

@@ -1,6 +1,17 @@
 //! Small squashfs images, as far as this crate looks into them: names and times are left out.
 
-use crate::codec::{Codec, Codecs, Family};
+use crate::codec::{Codec, Codecs, Filter, Tail};
+
+/// What packs the blocks of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packer {
+    /// zstd with this level.
+    Zstd(u8),
+    /// zlib with this level.
+    Gzip(u8),
+    /// xz with the dictionary that mksquashfs takes, and its filter for x86 every third time.
+    Xz,
+}
 
 /// What an image is made of.
 #[derive(Debug, Clone)]
@@ -9,9 +20,9 @@ pub struct Squash {
     pub files: Vec<Vec<u8>>,
     /// Bytes of a block.
     pub block_size: usize,
-    /// zstd's level.
-    pub level: u8,
-    /// Each block with this remainder by five is packed by another level, as by another version.
+    /// What packs the blocks.
+    pub packer: Packer,
+    /// Each block with this remainder by five is packed otherwise, as by another version.
     pub strange: Option<usize>,
 }
 
@@ -33,7 +44,7 @@ impl Squash {
         Self {
             files,
             block_size: 4096,
-            level: 15,
+            packer: Packer::Zstd(15),
             strange: None,
         }
     }
@@ -55,17 +66,38 @@ impl Squash {
 }
 
 impl Writer<'_> {
-    fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+    fn codec(&self, metadata: bool) -> Codec {
         let strange = self.of.strange == Some(self.blocks % 5);
+        match self.of.packer {
+            Packer::Zstd(_) if strange => Codec::Zstd { level: 1 },
+            Packer::Zstd(level) => Codec::Zstd { level },
+            Packer::Gzip(_) if strange => Codec::Zlib {
+                level: 1,
+                window: 15,
+            },
+            Packer::Gzip(level) => Codec::Zlib { level, window: 15 },
+            Packer::Xz => {
+                let size = if metadata { 8192 } else { self.of.block_size };
+                let log = u8::try_from(size.trailing_zeros()).expect("small");
+                let x86 = !metadata && self.blocks % 3 == 1;
+                Codec::Xz {
+                    dictionary: 2 * (log - 12),
+                    filter: if x86 { Filter::X86 } else { Filter::None },
+                }
+            }
+        }
+    }
+
+    fn pack(&mut self, plain: &[u8], metadata: bool) -> Option<Vec<u8>> {
+        let codec = self.codec(metadata);
         self.blocks += 1;
-        let codec = Codec {
-            family: Family::Zstd,
-            level: if strange { 1 } else { self.of.level },
-        };
         let mut out = Vec::new();
-        let packed = self.codecs.pack(codec, plain, &mut out);
-        packed.expect("blocks are short");
-        (out.len() < plain.len()).then_some(out)
+        let source = (plain, plain.len());
+        let packed = self
+            .codecs
+            .pack(codec, source, Tail::default(), 0, &mut out);
+        // What grows is not packed by xz.
+        (packed.is_ok() && out.len() < plain.len()).then_some(out)
     }
 
     /// A block of data; its length with the flag.
@@ -73,7 +105,7 @@ impl Writer<'_> {
         if plain.iter().all(|byte| *byte == 0) {
             return 0;
         }
-        let packed = self.pack(plain);
+        let packed = self.pack(plain, false);
         let stored = if packed.is_none() { STORED } else { 0 };
         let bytes = packed.unwrap_or_else(|| plain.to_vec());
         self.out.extend_from_slice(&bytes);
@@ -85,7 +117,7 @@ impl Writer<'_> {
         let mut starts = Vec::new();
         for part in plain.chunks(8192) {
             starts.push(self.out.len() as u64);
-            let packed = self.pack(part);
+            let packed = self.pack(part, true);
             let stored = if packed.is_none() { 1 << 15 } else { 0 };
             let bytes = packed.unwrap_or_else(|| part.to_vec());
             let header = u16::try_from(bytes.len()).expect("short") | stored;
@@ -168,7 +200,12 @@ impl Writer<'_> {
             head.extend_from_slice(&word.to_le_bytes());
         }
         let log = u16::try_from(block_size.trailing_zeros()).expect("small");
-        for word in [6, log, 0, 1, 4, 0] {
+        let compressor = match self.of.packer {
+            Packer::Zstd(_) => 6,
+            Packer::Gzip(_) => 1,
+            Packer::Xz => 4,
+        };
+        for word in [compressor, log, 0, 1, 4, 0] {
             head.extend_from_slice(&word.to_le_bytes());
         }
         let used = self.out.len() as u64;
@@ -196,6 +233,12 @@ impl Writer<'_> {
 /// ones, empty ones, holes, and blocks that come out the same twice.
 #[must_use]
 pub fn squash_pair(seed: u8) -> (Squash, Squash) {
+    let (before, after) = files_pair(seed);
+    (Squash::of(before), Squash::of(after))
+}
+
+/// What is in the files of both.
+pub(super) fn files_pair(seed: u8) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut state = u32::from(seed) | 1 << 16;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -217,5 +260,5 @@ pub fn squash_pair(seed: u8) -> (Squash, Squash) {
     after[3].truncate(100);
     after[10].extend_from_slice(b"more\n");
     after.insert(7, text(300));
-    (Squash::of(files), Squash::of(after))
+    (files, after)
 }

@@ -22,6 +22,8 @@ pub struct Repository {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Whether snapshot and timestamp sign lengths and hashes too.
     pub with_hashes: bool,
+    /// Until when new roles are good.
+    expires: String,
     /// The newest published bytes of each role.
     published: BTreeMap<String, Vec<u8>>,
 }
@@ -36,11 +38,17 @@ impl Repository {
     }
 
     pub fn unpublished() -> Self {
+        Self::unpublished_until(FAR)
+    }
+
+    /// As [`unpublished`](Self::unpublished), with roles that are good until then.
+    pub fn unpublished_until(expires: &str) -> Self {
         let mut repository = Self {
             signed: BTreeMap::new(),
             signers: BTreeMap::new(),
             files: BTreeMap::new(),
             with_hashes: false,
+            expires: expires.into(),
             published: BTreeMap::new(),
         };
         let root = json!({"consistent_snapshot": true, "keys": {}, "roles": {}});
@@ -58,7 +66,7 @@ impl Repository {
         body["_type"] = json!(kind);
         body["spec_version"] = json!("1.0.31");
         body["version"] = json!(0);
-        body["expires"] = json!(FAR);
+        body["expires"] = json!(self.expires);
         self.signed.insert(role.into(), body);
     }
 

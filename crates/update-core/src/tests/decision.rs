@@ -8,7 +8,7 @@ use switchback_types::{SlotName, Timestamp};
 use super::{device, image};
 use crate::{
     Candidate, Decision, DecisionInputs, FailedImage, Hold, Pause, Question, RepositoryAnswer,
-    RollbackReason, State, decide,
+    Requires, RollbackReason, State, decide,
 };
 
 fn candidate(number: u8) -> Candidate {
@@ -18,6 +18,9 @@ fn candidate(number: u8) -> Candidate {
         halted: false,
         compatible: Ok("board".to_string()),
         runs_already: false,
+        toward: None,
+        requires: None,
+        lacks: None,
     }
 }
 
@@ -112,6 +115,16 @@ fn names_the_question_that_stopped_it() {
         (release(|c| c.runs_already = true), "up-to-date"),
         (release(|c| c.halted = true), "halted"),
         (release(|c| c.image.sequence = 0), "older"),
+        (release(|c| c.lacks = Some("sbom")), "papers-missing"),
+        (
+            release(|c| {
+                c.requires = Some(Requires {
+                    version: "1.5".parse().unwrap(),
+                    sequence: 2,
+                });
+            }),
+            "too-early"
+        ),
         (
             release(|c| c.compatible = Err("made for x".to_string())),
             "wrong-product"

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use super::super::FetchError;
 use super::super::rate::Pace;
 use super::connect::{Connection, Sender, authority, connect};
+use super::trouble::{kind, transport};
 use super::{redirect, retry_after};
 use crate::report::chain;
 
@@ -45,6 +46,7 @@ pub(super) struct Client {
 /// What the tasks on the runtime share.
 struct Web {
     tls: Arc<ClientConfig>,
+    known: Option<(String, Arc<ClientConfig>)>,
     proxies: Matcher,
     only_https: bool,
     stall: Duration,
@@ -62,6 +64,8 @@ struct Idle {
 /// How to connect, and with how much patience.
 pub(super) struct Manner {
     pub(super) tls: ClientConfig,
+    /// The host that is shown who asks, and how.
+    pub(super) known: Option<(String, ClientConfig)>,
     pub(super) proxies: Matcher,
     pub(super) only_https: bool,
     pub(super) stall: Duration,
@@ -111,6 +115,7 @@ impl Client {
             .build()?;
         let web = Web {
             tls: Arc::new(manner.tls),
+            known: manner.known.map(|(host, tls)| (host, Arc::new(tls))),
             proxies: manner.proxies,
             only_https: manner.only_https,
             stall: manner.stall,
@@ -213,9 +218,7 @@ impl Body {
             let next = async { tokio::time::timeout(time, next).await };
             match self.client.runtime.block_on(next) {
                 Ok(Some(Ok(piece))) => self.piece = piece,
-                Ok(Some(Err(error))) => {
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
-                }
+                Ok(Some(Err(error))) => return Err(io::Error::new(kind(&error), error)),
                 Ok(None) => return Ok(0),
                 Err(_) => {
                     let what = format!("nothing came for {} s", time.as_secs());
@@ -375,7 +378,10 @@ impl Web {
                 }
             }
         }
-        let mut connection = connect(to, &self.tls, &self.proxies).await?;
+        let known = self.known.as_ref();
+        let known = known.filter(|(host, _)| *host == authority(to));
+        let tls = known.map_or(&self.tls, |(_, tls)| tls);
+        let mut connection = connect(to, tls, &self.tls, &self.proxies).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         connection.number = number;
         if let Sender::Many(sender) = &connection.sender {
@@ -458,11 +464,4 @@ async fn drain(response: Response<Incoming>, time: Duration) {
     let all = async { while let Some(Ok(_)) = next(&mut incoming).await {} };
     // The connection is not used again then.
     let _ = tokio::time::timeout(time, all).await;
-}
-
-pub(super) fn transport(url: &str, error: &dyn std::error::Error) -> FetchError {
-    FetchError::Transport {
-        url: url.into(),
-        detail: chain(error),
-    }
 }

@@ -22,14 +22,14 @@ use crate::report::chain;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of one answer that HTTP/2 may send before they are read: no more than this comes in the time of one
 /// way there and back.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 512 * 1024;
 /// The same for all answers together: that which is read, ranges behind it ([`MOST_AHEAD`]) and a stream that is
 /// open beside them, so that none waits for one that is not read.
 const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
 /// Ranges under way at once over HTTP/2.
 pub(super) const MOST_STREAMS: usize = 32;
 /// Bytes of those that are not read yet.
-pub(super) const MOST_AHEAD: u64 = 1024 * 1024;
+pub(super) const MOST_AHEAD: u64 = 512 * 1024;
 /// Most bytes of an answer's head.
 const MOST_HEAD: usize = 32 * 1024;
 
@@ -72,23 +72,30 @@ impl Sender {
     }
 }
 
-/// Opens a connection to the server that `to` names.
+/// Opens a connection to the server that `to` names, or to a proxy, which is shown less.
 ///
 /// # Errors
 /// Says what failed.
 pub(super) async fn connect(
     to: &Uri,
     tls: &Arc<ClientConfig>,
+    proxy_tls: &Arc<ClientConfig>,
     proxies: &Matcher,
 ) -> Result<Connection, String> {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, open(to, tls, proxies)).await;
+    let opened = open(to, tls, proxy_tls, proxies);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, opened).await;
     connected.unwrap_or_else(|_| {
         let seconds = CONNECT_TIMEOUT.as_secs();
         Err(format!("no connection within {seconds} s"))
     })
 }
 
-async fn open(to: &Uri, tls: &Arc<ClientConfig>, proxies: &Matcher) -> Result<Connection, String> {
+async fn open(
+    to: &Uri,
+    tls: &Arc<ClientConfig>,
+    proxy_tls: &Arc<ClientConfig>,
+    proxies: &Matcher,
+) -> Result<Connection, String> {
     let encrypted = to.scheme_str() == Some("https");
     let Some(proxy) = proxies.intercept(to) else {
         let stream = Box::new(tcp(to).await?);
@@ -100,7 +107,7 @@ async fn open(to: &Uri, tls: &Arc<ClientConfig>, proxies: &Matcher) -> Result<Co
         Some("http") => Box::new(tcp(&via).await.map_err(of_proxy)?),
         Some("https") => {
             let stream = tcp(&via).await.map_err(of_proxy)?;
-            let mut only_old = ClientConfig::clone(tls);
+            let mut only_old = ClientConfig::clone(proxy_tls);
             only_old.alpn_protocols = vec![b"http/1.1".to_vec()];
             Box::new(
                 encrypt(stream, &via, &Arc::new(only_old))

@@ -2,26 +2,27 @@
 
 mod client;
 mod connect;
+mod credentials;
 mod ranges;
 mod redirect;
 mod retry_after;
+mod trouble;
 
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, ETAG};
+use hyper::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
-use self::client::{Answer, Client, Manner, Question, text, transport};
+use self::client::{Answer, Client, Manner, Question, text};
+use self::connect::authority;
+pub use self::credentials::HttpSetupError;
 use self::ranges::HttpParts;
+use self::trouble::{broke, transport};
 use super::multipart::content_range;
 use super::parts::length;
 use super::{FetchError, Parts, Source};
@@ -31,6 +32,21 @@ use crate::settings::RepositorySettings;
 /// server on average.
 const LEAST_RATE: u64 = 256;
 
+/// A file of this length or less may be asked for to learn something.
+const SMALL: usize = 64 * 1024;
+
+/// How a server answers a question for several ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Ability {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// With all of them.
+    Several,
+    /// Not well: it is asked for one at a time.
+    One,
+}
+
 /// A repository behind an https:// address.
 pub struct HttpSource {
     client: Arc<Client>,
@@ -38,8 +54,10 @@ pub struct HttpSource {
     stall: Duration,
     /// The file that was streamed last and the version of it that the server named.
     version: Mutex<Option<(String, String)>>,
-    /// Set once a question for several ranges was not answered well.
-    one_by_one: AtomicBool,
+    /// How questions for several ranges are answered.
+    ability: Mutex<Ability>,
+    /// A small file that was fetched: a question about it costs little, whatever comes back.
+    small: Mutex<Option<String>>,
     /// Whether the last answer came on a connection that can have several under way.
     multiplexed: AtomicBool,
 }
@@ -50,32 +68,6 @@ impl std::fmt::Debug for HttpSource {
             .field("base", &self.base)
             .finish_non_exhaustive()
     }
-}
-
-/// Why no connection can be made at all.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpSetupError {
-    /// The certificates cannot be read.
-    #[error("{}: cannot be read; set `repository.ca-file` to a PEM file with certificates", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{}: holds no PEM certificate; set `repository.ca-file` to one that does", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The system gives no way to wait for connections.
-    #[error("connections cannot be waited for")]
-    System(#[source] io::Error),
-    /// The library for encryption refuses its own defaults.
-    #[error("encryption is not possible")]
-    Encryption(#[source] rustls::Error),
 }
 
 impl HttpSource {
@@ -89,20 +81,40 @@ impl HttpSource {
             base: settings.url.clone(),
             stall: settings.stall_timeout,
             version: Mutex::default(),
-            one_by_one: AtomicBool::default(),
+            ability: Mutex::default(),
+            small: Mutex::default(),
             multiplexed: AtomicBool::default(),
         })
     }
 
-    /// Whether several ranges may be asked for at once.
+    /// Whether several ranges may be asked for at once. A server that does not know this sends the whole file
+    /// instead, and megabytes of it are under way before that is noticed: it is asked about a small file first.
     fn takes_several(&self) -> bool {
-        !self.one_by_one.load(Ordering::Relaxed)
+        let mut ability = self.ability.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ability == Ability::Unknown {
+            let small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(url) = small.as_deref() else {
+                return true;
+            };
+            match ranges::gives_several(&self.client, url) {
+                Ok(true) => *ability = Ability::Several,
+                Ok(false) => {
+                    tracing::debug!("{url}: the server gives one range at a time");
+                    *ability = Ability::One;
+                }
+                // Whatever is asked next shows it.
+                Err(_) => return false,
+            }
+        }
+        *ability == Ability::Several
     }
 
     /// Notes that the server does not answer such a question well.
     fn ask_one_by_one(&self, url: &str, why: &str) {
-        if !self.one_by_one.swap(true, Ordering::Relaxed) {
+        let mut ability = self.ability.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ability != Ability::One {
             tracing::info!("{url}: asked for several ranges: {why}; asking for one at a time");
+            *ability = Ability::One;
         }
     }
 
@@ -153,9 +165,14 @@ impl Source for HttpSource {
                     let detail = format!("only {received} bytes in {} s", whole.as_secs());
                     return Err(FetchError::Transport { url, detail });
                 }
-                count => count.map_err(|error| transport(&url, &error))?,
+                count => count.map_err(|error| broke(&url, &error))?,
             };
             if count == 0 {
+                // Three bytes are the least that two ranges with something between them can be of.
+                if (3..=SMALL).contains(&bytes.len()) {
+                    let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+                    *small = Some(url);
+                }
                 return Ok(bytes);
             }
             bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
@@ -187,7 +204,7 @@ impl Source for HttpSource {
             let detail = format!("asked from byte {offset}, answered from byte {starts_at}");
             return Err(FetchError::Transport { url, detail });
         }
-        skip(&mut answer.body, offset - starts_at).map_err(|error| transport(&url, &error))?;
+        skip(&mut answer.body, offset - starts_at).map_err(|error| broke(&url, &error))?;
         Ok(Box::new(answer.body))
     }
 
@@ -205,17 +222,19 @@ impl Source for HttpSource {
     }
 }
 
-/// A client with this device's certificates and patience.
+/// A client with this device's certificates and patience. Only the repository is shown who asks: not an address that
+/// somebody names for a bundle, nor a host that an answer points to.
 fn client(settings: &RepositorySettings, only_https: bool) -> Result<Arc<Client>, HttpSetupError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(HttpSetupError::Encryption)?
-        .with_root_certificates(certificates(&settings.ca_file)?)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let manner = Manner {
-        tls,
+        tls: credentials::anonymous(&settings.ca_file)?,
+        known: match &settings.client {
+            Some(identity) if only_https => {
+                let host: Option<Uri> = settings.url.parse().ok();
+                let tls = credentials::identified(&settings.ca_file, identity)?;
+                host.map(|host| (authority(&host), tls))
+            }
+            _ => None,
+        },
         proxies: match &settings.proxy {
             Some(proxy) => Matcher::builder().all(proxy.as_str()).build(),
             None => Matcher::from_env(),
@@ -244,20 +263,6 @@ pub fn open_url(
     Ok(Box::new(answer.body))
 }
 
-fn certificates(path: &Path) -> Result<RootCertStore, HttpSetupError> {
-    let pem = std::fs::read(path).map_err(|source| HttpSetupError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let mut store = RootCertStore::empty();
-    // One that this library does not know, of an odd kind, is no reason to refuse the others.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if store.is_empty() {
-        return Err(HttpSetupError::NoCertificate { path: path.into() });
-    }
-    Ok(store)
-}
-
 fn skip(reader: &mut dyn Read, count: u64) -> io::Result<()> {
     let skipped = io::copy(&mut reader.take(count), &mut io::sink())?;
     if skipped < count {
@@ -274,15 +279,5 @@ mod tests {
     fn skipping_past_the_end_is_an_error() {
         assert!(skip(&mut &b"abc"[..], 3).is_ok());
         assert!(skip(&mut &b"abc"[..], 4).is_err());
-    }
-
-    #[test]
-    fn file_without_certificates_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = certificates(file.path()).unwrap_err();
-        assert!(
-            error.to_string().contains("holds no PEM certificate"),
-            "{error}"
-        );
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, CONTENT_TYPE};
@@ -12,8 +13,9 @@ use super::super::FetchError;
 use super::super::multipart::{Multipart, boundary, content_range};
 use super::super::parts::{Parts, Wanted, length};
 use super::HttpSource;
-use super::client::{Answer, Body, Pending, text, transport};
+use super::client::{Answer, Body, Client, Pending, Question, text};
 use super::connect::{MOST_AHEAD, MOST_STREAMS};
+use super::trouble::broke;
 
 /// Most ranges in one question. nginx's default is no limit, Apache's is 200; the header stays below
 /// 2 KiB.
@@ -107,17 +109,14 @@ impl<'a> HttpParts<'a> {
     /// Asks for what comes next.
     fn ask(&mut self) -> Result<Ranges, FetchError> {
         loop {
-            let spans = match self.source.takes_several() {
-                true => self.wanted.spans(MOST_RANGES, MULTIPART_COST),
-                false => self.wanted.spans(1, QUESTION_COST),
-            };
-            let several = spans.len() > 1;
-            let answer = match several || self.source.takes_several() {
-                true => {
-                    let question = self.source.question(&self.url, header(&spans));
-                    self.source.client.get(&question)
-                }
-                false => self.next_single(),
+            let mut spans = self.wanted.spans(MOST_RANGES, MULTIPART_COST);
+            let several = spans.len() > 1 && self.source.takes_several();
+            let answer = if several {
+                let question = self.source.question(&self.url, header(&spans));
+                self.source.client.get(&question)
+            } else {
+                spans = self.wanted.spans(1, QUESTION_COST);
+                self.next_single()
             };
             match answer {
                 Ok(answer) => {
@@ -279,12 +278,7 @@ impl Parts for HttpParts<'_> {
                 }
                 Err(Trouble::Broke(error)) => {
                     self.done();
-                    return Err(match error.kind() {
-                        io::ErrorKind::UnexpectedEof => FetchError::EndedEarly {
-                            url: self.url.clone(),
-                        },
-                        _ => transport(&self.url, &error),
-                    });
+                    return Err(broke(&self.url, &error));
                 }
                 Err(Trouble::Wrong(why)) if several => {
                     self.source.ask_one_by_one(&self.url, &why);
@@ -408,6 +402,19 @@ impl From<io::Error> for Trouble {
             _ => Self::Broke(error),
         }
     }
+}
+
+/// Whether a server answers a question for two bytes of a file with both of them, apart.
+pub(super) fn gives_several(client: &Arc<Client>, url: &str) -> Result<bool, FetchError> {
+    let mut answer = client.get(&Question {
+        url: url.into(),
+        range: "bytes=0-0,2-2".into(),
+        version: None,
+    })?;
+    // The connection is used again.
+    let _ = io::copy(&mut (&mut answer.body).take(MOST_UNWANTED), &mut io::sink());
+    let kind = text(&answer.headers, CONTENT_TYPE).and_then(boundary);
+    Ok(answer.status == StatusCode::PARTIAL_CONTENT && kind.is_some())
 }
 
 /// Whether one range at a time may be answered where several were not.

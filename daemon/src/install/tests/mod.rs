@@ -111,6 +111,9 @@ fn publish(image: &[u8]) -> (Memory, Release) {
         version: "2".parse().unwrap(),
         sequence: 2,
         security_epoch: 0,
+        requires: None,
+        sbom: None,
+        provenance: None,
         created: Timestamp::from_unix(1),
         image: Image {
             format: ImageFormat::Raw,

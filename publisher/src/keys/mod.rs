@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! keys/  root.pem targets.pem releases.pem channels.pem snapshot.pem timestamp.pem
+//!        root.ann.pem   further keys of a role, under any name between the dots
+//!        root.hsm.toml  the same, where a program signs: for keys in tokens and in services
 //!        root.json      the first root: devices are shipped with it, and every verb that signs
 //!                       checks the repository against it
 //!        policy.json    how long signatures hold
@@ -9,28 +11,57 @@
 //! A machine needs only the keys of the roles that it signs; the keys of root and targets belong
 //! somewhere offline.
 
+pub mod change;
+pub mod elsewhere;
+mod error;
+pub mod list;
+mod role_key;
+mod signer;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use serde::{Deserialize, Serialize};
-use tough::async_trait;
-use tough::key_source::KeySource;
-use tough::schema::key::Key;
-use tough::sign::{Sign, parse_keypair};
 
+pub use self::error::KeyError;
+pub use self::role_key::RoleKey;
+pub(crate) use self::role_key::{KeyId, public_key};
 use crate::error::{RepoError, io};
 use crate::role::{Lifetimes, Role};
 use crate::store::sync_directory;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A directory of keys.
 #[derive(Debug, Clone)]
 pub struct Keys {
     directory: PathBuf,
+}
+
+/// A key that was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct MadeKey {
+    /// Whose it is going to be.
+    pub role: Role,
+    /// Its name in metadata.
+    pub id: String,
+    /// The file with the private half.
+    pub private: PathBuf,
+    /// The file with the public half.
+    pub public: PathBuf,
+}
+
+impl std::fmt::Display for MadeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (private, public) = (self.private.display(), self.public.display());
+        writeln!(f, "key {} for {}", self.id, self.role)?;
+        writeln!(f, "  {private} stays here")?;
+        write!(
+            f,
+            "  {public} is for `switchback-repo keys add {} FILE`",
+            self.role
+        )
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,12 +110,7 @@ impl Keys {
     }
 
     fn create_key(&self, role: Role) -> Result<(), RepoError> {
-        let document = Ed25519KeyPair::generate()
-            // Version 1 of PKCS#8, which every other program reads too.
-            .and_then(|pair| pair.to_pkcs8v1())
-            .map_err(|_| RepoError::KeyGeneration { role })?;
-        let text = pem::encode(&pem::Pem::new("PRIVATE KEY", document.as_ref()));
-        self.write(&self.path(role), text.as_bytes(), 0o600)
+        self.write(&self.path(role), &role_key::generate(role)?, 0o600)
     }
 
     /// Writes a file of this directory whole or not at all.
@@ -164,79 +190,81 @@ impl Keys {
         self.write(&path, format!("{text}\n").as_bytes(), 0o644)
     }
 
-    /// Reads the private key of a role.
+    /// Reads the first private key of a role.
     ///
     /// # Errors
     /// [`RepoError::KeyMissing`], [`RepoError::KeyMode`], [`RepoError::KeyUnusable`],
     /// [`RepoError::Io`].
     pub fn load(&self, role: Role) -> Result<RoleKey, RepoError> {
         let path = self.path(role);
-        let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => RepoError::KeyMissing {
-                role,
-                path: path.clone(),
-            },
-            _ => io("read", &path)(error),
-        })?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(RepoError::KeyMode { path, mode });
+        match path.try_exists() {
+            Ok(false) => Err(RepoError::KeyMissing { role, path }),
+            _ => RoleKey::read(path),
         }
-        let text = fs::read(&path).map_err(io("read", &path))?;
-        let unusable = || RepoError::KeyUnusable { path: path.clone() };
-        let pem = pem::parse(&text).map_err(|_| unusable())?;
-        // The signing library reads RSA keys as PEM and all others without it.
-        let bytes = match parse_keypair(pem.contents()) {
-            Ok(_) => pem.into_contents(),
-            Err(_) => text,
+    }
+
+    /// Reads all private keys of a role that are here: `ROLE.pem`, every `ROLE.*.pem`, and every `ROLE.*.toml`
+    /// that names a program to sign.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load): one at least must be here, and all must be usable.
+    pub fn load_all(&self, role: Role) -> Result<Vec<RoleKey>, RepoError> {
+        let keys = self.at_hand(role)?;
+        if keys.is_empty() {
+            let path = self.path(role);
+            return Err(RepoError::KeyMissing { role, path });
+        }
+        Ok(keys)
+    }
+
+    /// The same, of which there may be none.
+    pub(crate) fn at_hand(&self, role: Role) -> Result<Vec<RoleKey>, RepoError> {
+        let mut paths = Vec::new();
+        let prefix = format!("{role}.");
+        for entry in fs::read_dir(&self.directory).map_err(io("read", &self.directory))? {
+            let path = entry.map_err(io("read", &self.directory))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let of_role = name.filter(|name| name.starts_with(&prefix));
+            if of_role.is_some_and(|name| name.ends_with(".pem") || name.ends_with(".toml")) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let read = |path: PathBuf| match path.extension().is_some_and(|kind| kind == "toml") {
+            true => RoleKey::read_signer(path),
+            false => RoleKey::read(path),
         };
-        let public = parse_keypair(&bytes).map_err(|_| unusable())?.tuf_key();
-        Ok(RoleKey {
-            path,
+        paths.into_iter().map(read).collect()
+    }
+
+    /// Makes a key that nothing lists yet, and writes its public half beside it.
+    ///
+    /// # Errors
+    /// As reading and writing keys; [`KeyError::KeyFileTaken`].
+    pub(crate) fn create_with_public(&self, role: Role, name: &str) -> Result<MadeKey, RepoError> {
+        let private = self.create_further(role, name)?;
+        let key = RoleKey::read(private.clone())?;
+        let public = private.with_extension("pub");
+        self.write(&public, key.public_pem().as_bytes(), 0o644)?;
+        Ok(MadeKey {
+            role,
+            id: hex::encode(key.id()),
+            private,
             public,
-            bytes,
         })
     }
-}
 
-/// The private key of one role.
-#[derive(Clone)]
-pub struct RoleKey {
-    path: PathBuf,
-    public: Key,
-    bytes: Vec<u8>,
-}
-
-impl std::fmt::Debug for RoleKey {
-    /// Never shows the private half.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RoleKey")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RoleKey {
-    /// The public half, as metadata lists it.
-    #[must_use]
-    pub fn public(&self) -> &Key {
-        &self.public
-    }
-
-    /// The file that it came from.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-#[async_trait]
-impl KeySource for RoleKey {
-    async fn as_sign(&self) -> Result<Box<dyn Sign>, BoxError> {
-        Ok(Box::new(parse_keypair(&self.bytes)?))
-    }
-
-    async fn write(&self, _value: &str, _key_id: &str) -> Result<(), BoxError> {
-        Err(format!("{} is only read", self.path.display()).into())
+    /// Makes a further key of a role, under a name of its own, and gives its path.
+    ///
+    /// # Errors
+    /// [`KeyError::KeyFileTaken`], [`RepoError::Io`], [`RepoError::KeyGeneration`].
+    pub(crate) fn create_further(&self, role: Role, name: &str) -> Result<PathBuf, RepoError> {
+        let path = self.directory.join(format!("{role}.{name}.pem"));
+        if path.exists() {
+            return Err(KeyError::KeyFileTaken { path }.into());
+        }
+        fs::create_dir_all(&self.directory).map_err(io("create", &self.directory))?;
+        self.write(&path, &role_key::generate(role)?, 0o600)?;
+        Ok(path)
     }
 }

@@ -1,11 +1,14 @@
 //! The command line: what the verbs are called and what they take.
 
+mod keys;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
+pub use self::keys::{ChangeArgs, KeysVerb, SignArgs, TakeInArgs};
 use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
 
@@ -50,6 +53,14 @@ pub enum Verb {
     Channel(ChannelVerb),
     /// Sign anew before signatures run out: snapshot and timestamp, unless roles are given.
     Refresh(RefreshArgs),
+    /// Show and change which keys sign what.
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// Sign root or targets that were set aside, on the machine that has their keys. It needs no
+    /// repository and no network.
+    Sign(SignArgs),
+    /// Take root or targets into the repository that were set aside and signed elsewhere.
+    TakeIn(TakeInArgs),
     /// Take old releases out of the repository and delete what nothing needs any more.
     ///
     /// Releases that a channel names and the newest ones of each product stay, with everything
@@ -190,6 +201,16 @@ pub struct PublishArgs {
     /// A file that says what changed, for people.
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
+    /// What the image is made of, as SPDX or CycloneDX in JSON; signed with the release.
+    #[arg(long, value_name = "FILE")]
+    pub sbom: Option<PathBuf>,
+    /// An in-toto statement about the image in JSON, SLSA provenance for example; signed with the
+    /// release. One of its subjects must have the image's SHA-256.
+    #[arg(long, value_name = "FILE")]
+    pub provenance: Option<PathBuf>,
+    /// Devices that run an older release than this one go there first, whatever the channel names.
+    #[arg(long, value_name = "VERSION")]
+    pub requires: Option<Version>,
     /// Names kernel, initramfs, device tree and command line together.
     #[arg(long, value_name = "SHA256")]
     pub kernel_id: Option<Digest>,
@@ -310,6 +331,10 @@ pub struct RefreshArgs {
     /// A role to sign anew; may be given several times.
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<Role>,
+    /// Write the root or targets into this directory, for keys that are elsewhere to sign (`sign`,
+    /// then `take-in`), instead of publishing them.
+    #[arg(long, value_name = "DIR", requires = "roles")]
+    pub set_aside: Option<PathBuf>,
 }
 
 /// Arguments of `gc`.
