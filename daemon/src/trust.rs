@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path, release_path};
 use switchback_tuf::{
-    Answer, ErrorKind, Exchange, Freshness, Limits, Refresh, Refreshed, TrustedState, TufError,
-    VerifiedTarget, Want,
+    Answer, ErrorKind, Exchange, Freshness, Limits, Refresh, Refreshed, Role, TrustedState,
+    TufError, VerifiedTarget, Want,
 };
 use switchback_types::{ProductName, TargetPath, Timestamp, Version};
 
@@ -18,6 +18,9 @@ use crate::settings::DeviceSettings;
 
 /// No device ran this program before it was written: 2026-11-01. A clock that says less is wrong.
 const EARLIEST: i64 = 1_793_491_200;
+
+/// What changes with everything else.
+const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// So many releases may have to come before another.
 const MAX_STEPS: u32 = 32;
@@ -32,6 +35,9 @@ pub struct Trust {
     state: TrustedState,
     stored: Vec<u8>,
     documents: Documents,
+    /// Whether all metadata was fresh when the repository was asked last: then there is nothing new as long as its
+    /// timestamp is the same.
+    current: bool,
 }
 
 /// The channel and release documents as fetched last, by path: an idle poll need not fetch them
@@ -184,6 +190,7 @@ impl Trust {
                 state,
                 stored: bytes.unwrap_or_default(),
                 documents: Documents::new(),
+                current: false,
             },
             warning,
         ))
@@ -284,13 +291,23 @@ impl Trust {
     }
 
     /// Brings the metadata up to date.
+    ///
+    /// A device that asks again and again costs one question without content: whoever can answer it wrongly could as well
+    /// serve the old files, and no longer than until they expire.
     fn refresh(&mut self, source: &dyn Source, clock: Timestamp) -> Result<Refreshed, Failure> {
+        let current = std::mem::take(&mut self.current);
+        let unchanged = current && source.is_unchanged(TIMESTAMP).map_err(Failure::Fetch)?;
         let mut refresh = Refresh::start(self.state.clone(), Limits::default(), Some(clock));
-        let driven = drive(&mut refresh, source);
+        let driven = match unchanged {
+            true => drive(&mut refresh, &Known(&self.state)),
+            false => drive(&mut refresh, source),
+        };
         // What was verified on the way is kept, also when a later step failed.
         self.remember(refresh.state().clone())?;
         driven?;
-        Ok(refresh.finish()?)
+        let refreshed = refresh.finish()?;
+        self.current = matches!(refreshed.freshness(), Freshness::Fresh);
+        Ok(refreshed)
     }
 
     /// The release of one version, whether or not a channel still names it: for the repair of a
@@ -359,6 +376,31 @@ impl Trust {
         }
         self.state = state;
         Ok(())
+    }
+}
+
+/// The repository as it was when its timestamp was the one that is trusted.
+struct Known<'a>(&'a TrustedState);
+
+impl Source for Known<'_> {
+    fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
+        let mut documents = self.0.documents();
+        let timestamp = documents.find(|(role, _)| *role == Role::Timestamp);
+        match timestamp.filter(|_| path == TIMESTAMP) {
+            Some((_, bytes)) => Ok(bytes.to_vec()),
+            None => Err(FetchError::Missing {
+                url: path.into(),
+                status: 404,
+            }),
+        }
+    }
+
+    fn stream(&self, path: &str, _: u64) -> Result<Box<dyn std::io::Read + Send>, FetchError> {
+        Err(FetchError::NoRanges { url: path.into() })
+    }
+
+    fn url(&self, path: &str) -> String {
+        path.into()
     }
 }
 

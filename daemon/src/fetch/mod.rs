@@ -23,6 +23,15 @@ pub trait Source: Send {
     /// [`FetchError`] names the URL; a longer file is an error, not cut short.
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError>;
 
+    /// Whether the file at `path` is still the one that [`file`](Self::file) gave last: asked without having it sent
+    /// again. `false` if that cannot be said.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    fn is_unchanged(&self, _path: &str) -> Result<bool, FetchError> {
+        Ok(false)
+    }
+
     /// The file at `path` from byte `offset` to its end, as a stream. A server that ignores the
     /// range is read from the start, without keeping what is skipped.
     ///

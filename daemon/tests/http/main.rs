@@ -10,6 +10,7 @@
 
 mod http2;
 mod identity;
+mod idle;
 mod mirror;
 mod network;
 mod proxies;

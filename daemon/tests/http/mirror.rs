@@ -15,20 +15,20 @@ use switchbackd::trust::{Asked, Trust};
 use super::publisher::{NOW, Publisher, device};
 use super::server::{Answer, Piece, Question, Server, answer, whole};
 
-const DAY: i64 = 24 * 60 * 60;
+pub(super) const DAY: i64 = 24 * 60 * 60;
 
 /// What is served under which path.
-type Files = BTreeMap<String, Vec<u8>>;
-type Answers = dyn Fn(&Question) -> Answer + Send + Sync;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Answers = dyn Fn(&Question) -> Answer + Send + Sync;
 
 /// A mirror whose behaviour can be changed.
-struct Mirror {
-    server: Server,
+pub(super) struct Mirror {
+    pub(super) server: Server,
     answers: Arc<Mutex<Arc<Answers>>>,
 }
 
 impl Mirror {
-    fn new(files: Files) -> Self {
+    pub(super) fn new(files: Files) -> Self {
         let answers: Arc<Mutex<Arc<Answers>>> = Arc::new(Mutex::new(honest(files)));
         let current = Arc::clone(&answers);
         let server = Server::start(move |question| {
@@ -38,20 +38,27 @@ impl Mirror {
         Self { server, answers }
     }
 
-    fn does(&self, answers: Arc<Answers>) {
+    pub(super) fn does(&self, answers: Arc<Answers>) {
         *self.answers.lock().unwrap() = answers;
     }
 
     /// What a device that comes with this memory makes of it.
     fn asked(&self, trust: &mut Trust, at: i64) -> Asked {
+        ask(trust, &self.source(), at)
+    }
+
+    pub(super) fn source(&self) -> HttpSource {
         let mut settings = self.server.settings();
         settings.stall_timeout = Duration::from_secs(1);
-        let source = HttpSource::new(&settings).unwrap();
-        trust.ask(&source, &device(), 1, Timestamp::from_unix(at), &mut || {})
+        HttpSource::new(&settings).unwrap()
     }
 }
 
-fn files(root: &Path) -> Files {
+pub(super) fn ask(trust: &mut Trust, source: &HttpSource, at: i64) -> Asked {
+    trust.ask(source, &device(), 1, Timestamp::from_unix(at), &mut || {})
+}
+
+pub(super) fn files(root: &Path) -> Files {
     let mut found = Files::new();
     let mut left = vec![root.to_path_buf()];
     while let Some(directory) = left.pop() {
@@ -72,7 +79,7 @@ fn file<'a>(files: &'a Files, question: &Question) -> Option<&'a Vec<u8>> {
     files.get(question.path.strip_prefix("/repository/")?)
 }
 
-fn honest(files: Files) -> Arc<Answers> {
+pub(super) fn honest(files: Files) -> Arc<Answers> {
     Arc::new(move |question| match file(&files, question) {
         Some(bytes) => whole(bytes, question),
         None => answer("404 Not Found", "", b""),
@@ -93,13 +100,13 @@ fn harmful(
 }
 
 /// Three days, as the publisher left them: version 1, 2 and 3 in the channel.
-struct Story {
-    publisher: Publisher,
-    days: [Files; 3],
+pub(super) struct Story {
+    pub(super) publisher: Publisher,
+    pub(super) days: [Files; 3],
 }
 
 impl Story {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let publisher = Publisher::new();
         let first = files(&publisher.path("repo"));
         publisher.publish("2");
@@ -113,14 +120,14 @@ impl Story {
     }
 }
 
-fn offered(asked: &Asked) -> Option<&str> {
+pub(super) fn offered(asked: &Asked) -> Option<&str> {
     match asked {
         Asked::Offer { release, .. } => Some(release.version.as_str()),
         _ => None,
     }
 }
 
-fn said(asked: &Asked) -> (&'static str, &str) {
+pub(super) fn said(asked: &Asked) -> (&'static str, &str) {
     match asked {
         Asked::Unreachable(text) => ("unreachable", text),
         Asked::Untrusted(text) => ("untrusted", text),

@@ -127,8 +127,22 @@ fn publish(
         return edit.set_aside(parent, directory).map(Some);
     }
     edit.renew(parent);
+    if parent == Role::Root {
+        renew_timestamp(edit)?;
+    }
     edit.commit()?;
     Ok(None)
+}
+
+/// A new root comes with a new timestamp where its keys are here: devices look at roots when that changed.
+pub(super) fn renew_timestamp(edit: &mut Edit) -> Result<(), RepoError> {
+    let listed = edit.repository.metadata.listed(Role::Timestamp);
+    let here = edit.keys().at_hand(Role::Timestamp)?;
+    let have = here.iter().filter(|key| listed.ids.contains(key.id()));
+    if have.count() as u64 >= listed.threshold.max(1) {
+        edit.renew(Role::Timestamp);
+    }
+    Ok(())
 }
 
 /// Changes the list of a role's keys in root or targets.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use switchback_types::Timestamp;
 use tough::schema::{Root, Signed, Snapshot, Targets};
 
+use super::change::renew_timestamp;
 use super::list::{KeysReport, report};
 use super::{KeyError, Keys};
 use crate::edit::{Edit, Workplace};
@@ -149,6 +150,9 @@ pub fn take_in(place: &Workplace<'_>, file: &Path) -> Result<KeysReport, RepoErr
             kept.map_err(|error| not(spoiled(role, &error)))?;
         }
         metadata.targets = signed.signed;
+    }
+    if role == Role::Root {
+        renew_timestamp(&mut edit)?;
     }
     edit.take_in(role, &bytes)?;
     report(&edit.repository, edit.keys())

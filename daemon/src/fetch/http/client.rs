@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderName, IF_RANGE, LOCATION,
-    PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE,
+    LOCATION, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -80,6 +80,8 @@ pub(super) struct Question {
     pub(super) range: String,
     /// The version that ranges are wanted of; if it changed, the file comes whole.
     pub(super) version: Option<String>,
+    /// The version of a whole file that is not wanted again.
+    pub(super) known: Option<String>,
 }
 
 /// The head of an answer, and its content as it comes.
@@ -450,6 +452,9 @@ fn request(
         if let Some(version) = &question.version {
             request = request.header(IF_RANGE, version);
         }
+    }
+    if let Some(known) = &question.known {
+        request = request.header(IF_NONE_MATCH, known);
     }
     request.body(String::new()).map_err(|error| chain(&error))
 }

@@ -35,6 +35,29 @@ const LEAST_RATE: u64 = 256;
 /// A file of this length or less may be asked for to learn something.
 const SMALL: usize = 64 * 1024;
 
+/// What every poll asks for.
+const ASKED_AGAIN: &str = "metadata/timestamp.json";
+
+/// What is known of the file that is asked for again.
+#[derive(Debug, Clone)]
+struct Seen {
+    url: String,
+    /// The version that the server named.
+    tag: Option<String>,
+    /// Another version of it, which came when it was asked whether there is one.
+    ahead: Option<Vec<u8>>,
+}
+
+/// A question for a whole file, unless it is still the one with this tag.
+fn whole(url: &str, known: Option<String>) -> Question {
+    Question {
+        url: url.to_owned(),
+        range: String::new(),
+        version: None,
+        known,
+    }
+}
+
 /// How a server answers a question for several ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Ability {
@@ -56,6 +79,8 @@ pub struct HttpSource {
     version: Mutex<Option<(String, String)>>,
     /// How questions for several ranges are answered.
     ability: Mutex<Ability>,
+    /// The file that is asked for again and again.
+    seen: Mutex<Option<Seen>>,
     /// A small file that was fetched: a question about it costs little, whatever comes back.
     small: Mutex<Option<String>>,
     /// Whether the last answer came on a connection that can have several under way.
@@ -82,6 +107,7 @@ impl HttpSource {
             stall: settings.stall_timeout,
             version: Mutex::default(),
             ability: Mutex::default(),
+            seen: Mutex::default(),
             small: Mutex::default(),
             multiplexed: AtomicBool::default(),
         })
@@ -118,6 +144,52 @@ impl HttpSource {
         }
     }
 
+    fn seen(&self) -> Option<Seen> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    /// Notes the version of a file that was given, or that what came ahead of a question was used.
+    fn see(&self, url: &str, tag: Option<String>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.take().filter(|seen| seen.url == url);
+        *seen = Some(Seen {
+            url: url.to_owned(),
+            tag: tag.or_else(|| known.and_then(|seen| seen.ahead.and(seen.tag))),
+            ahead: None,
+        });
+    }
+
+    /// Reads a small file whole.
+    fn read(&self, mut answer: Answer, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let begun = Instant::now();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 8 * 1024];
+        loop {
+            // One that drips must not hold a poll for ever.
+            let received = length(bytes.len());
+            let whole = self.stall * 2 + Duration::from_secs(received / LEAST_RATE);
+            let left = whole.saturating_sub(begun.elapsed());
+            let time = left.min(self.stall);
+            let count = match answer.body.read_within(&mut buffer, time) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && time < self.stall => {
+                    let detail = format!("only {received} bytes in {} s", whole.as_secs());
+                    let url = url.to_owned();
+                    return Err(FetchError::Transport { url, detail });
+                }
+                count => count.map_err(|error| broke(url, &error))?,
+            };
+            if count == 0 {
+                return Ok(bytes);
+            }
+            bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+            if length(bytes.len()) > limit {
+                let url = url.to_owned();
+                return Err(FetchError::TooLong { url, limit });
+            }
+        }
+    }
+
     /// What to ask for a part of a file: of the version that was asked for last, if it was this file's.
     fn question(&self, url: &str, range: String) -> Question {
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,6 +198,7 @@ impl HttpSource {
             url: url.to_owned(),
             range,
             version: known.map(|(_, version)| version.clone()),
+            known: None,
         }
     }
 
@@ -146,40 +219,51 @@ impl HttpSource {
 impl Source for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url(path);
-        let begun = Instant::now();
-        let mut answer = self.client.get(&Question {
-            url: url.clone(),
-            range: String::new(),
-            version: None,
-        })?;
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 8 * 1024];
-        loop {
-            // One that drips must not hold a poll for ever.
-            let received = length(bytes.len());
-            let whole = self.stall * 2 + Duration::from_secs(received / LEAST_RATE);
-            let left = whole.saturating_sub(begun.elapsed());
-            let time = left.min(self.stall);
-            let count = match answer.body.read_within(&mut buffer, time) {
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && time < self.stall => {
-                    let detail = format!("only {received} bytes in {} s", whole.as_secs());
-                    return Err(FetchError::Transport { url, detail });
-                }
-                count => count.map_err(|error| broke(&url, &error))?,
-            };
-            if count == 0 {
-                // Three bytes are the least that two ranges with something between them can be of.
-                if (3..=SMALL).contains(&bytes.len()) {
-                    let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
-                    *small = Some(url);
-                }
-                return Ok(bytes);
-            }
-            bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        // A question whether it had changed has brought it already.
+        let ahead = self.seen().filter(|seen| seen.url == url);
+        if let Some(bytes) = ahead.and_then(|seen| seen.ahead) {
+            self.see(&url, None);
             if length(bytes.len()) > limit {
                 return Err(FetchError::TooLong { url, limit });
             }
+            return Ok(bytes);
         }
+        let answer = self.client.get(&whole(&url, None))?;
+        let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
+        let bytes = self.read(answer, &url, limit)?;
+        if path == ASKED_AGAIN {
+            self.see(&url, tag);
+        } else if (3..=SMALL).contains(&bytes.len()) {
+            // Three bytes are the least that two ranges with something between them can be of.
+            let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+            *small = Some(url);
+        }
+        Ok(bytes)
+    }
+
+    fn is_unchanged(&self, path: &str) -> Result<bool, FetchError> {
+        let url = self.url(path);
+        let Some(tag) = self
+            .seen()
+            .filter(|seen| seen.url == url)
+            .and_then(|seen| seen.tag)
+        else {
+            return Ok(false);
+        };
+        let answer = match self.client.get(&whole(&url, Some(tag))) {
+            Ok(answer) => answer,
+            Err(FetchError::Status { status: 304, .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
+        let bytes = self.read(answer, &url, length(SMALL))?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(Seen {
+            url,
+            tag,
+            ahead: Some(bytes),
+        });
+        Ok(false)
     }
 
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
@@ -255,11 +339,7 @@ pub fn open_url(
     url: &str,
 ) -> Result<Box<dyn Read + Send>, FetchError> {
     let client = client(settings, false).map_err(|error| transport(url, &error))?;
-    let answer = client.get(&Question {
-        url: url.into(),
-        range: String::new(),
-        version: None,
-    })?;
+    let answer = client.get(&whole(url, None))?;
     Ok(Box::new(answer.body))
 }
 

@@ -410,6 +410,7 @@ pub(super) fn gives_several(client: &Arc<Client>, url: &str) -> Result<bool, Fet
         url: url.into(),
         range: "bytes=0-0,2-2".into(),
         version: None,
+        known: None,
     })?;
     // The connection is used again.
     let _ = io::copy(&mut (&mut answer.body).take(MOST_UNWANTED), &mut io::sink());
