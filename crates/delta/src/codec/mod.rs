@@ -269,3 +269,13 @@ impl Codecs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PACKERS;
+
+    #[test]
+    fn the_versions_that_publishers_name_are_those_that_are_linked() {
+        assert_eq!(PACKERS[0], ("zstd", zstd_safe::version_string()));
+    }
+}

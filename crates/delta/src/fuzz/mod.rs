@@ -249,6 +249,19 @@ mod tests {
         }
 
         #[test]
+        fn changed_deltas_of_compressed_blocks_break_no_promise(
+            kind in 4..24_u8,
+            changes in proptest::collection::vec((0..6000_u16, any::<u8>()), 0..4),
+        ) {
+            let mut data = vec![kind];
+            for (place, value) in changes {
+                data.extend_from_slice(&place.to_le_bytes());
+                data.push(value);
+            }
+            super::delta_blocks(&data);
+        }
+
+        #[test]
         fn changed_deltas_break_no_promise(
             seed in any::<u8>(),
             changes in proptest::collection::vec((0..3000_u16, any::<u8>()), 1..4),
