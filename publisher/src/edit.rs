@@ -31,13 +31,31 @@ pub struct Workplace<'a> {
 /// [`commit`](Self::commit) has written the metadata.
 #[derive(Debug)]
 pub(crate) struct Edit {
+    desk: Desk,
+    pub(crate) repository: Repository,
+    changed: BTreeSet<Role>,
+}
+
+/// What is signed with, and where it is written.
+#[derive(Debug)]
+struct Desk {
     store: Store,
     keys: Keys,
     lifetimes: Lifetimes,
     now: Timestamp,
-    pub(crate) repository: Repository,
-    changed: BTreeSet<Role>,
     passed_over: Option<KeyId>,
+}
+
+impl Desk {
+    fn signing(&self) -> Signing<'_> {
+        Signing {
+            store: &self.store,
+            keys: &self.keys,
+            lifetimes: self.lifetimes,
+            now: self.now,
+            passed_over: self.passed_over.clone(),
+        }
+    }
 }
 
 impl Edit {
@@ -53,19 +71,21 @@ impl Edit {
         }
         let store = Store::lock(place.repo)?;
         Ok(Self {
-            store,
-            lifetimes: keys.lifetimes()?,
-            keys,
-            now: place.now,
+            desk: Desk {
+                store,
+                lifetimes: keys.lifetimes()?,
+                keys,
+                now: place.now,
+                passed_over: None,
+            },
             repository: Repository::open(place.repo, &root)?,
             changed: BTreeSet::new(),
-            passed_over: None,
         })
     }
 
     /// The locked directory.
     pub(crate) fn store(&self) -> &Store {
-        &self.store
+        &self.desk.store
     }
 
     /// Fails now if a role that this change would not renew has expired, or if the key of one
@@ -73,9 +93,11 @@ impl Edit {
     pub(crate) fn check_ready(&self, roles: &[Role]) -> Result<(), RepoError> {
         let mut renewed: BTreeSet<_> = roles.iter().copied().collect();
         renewed.extend([Role::Snapshot, Role::Timestamp]);
-        self.repository.metadata.check_fresh(self.now, &renewed)?;
+        self.repository
+            .metadata
+            .check_fresh(self.desk.now, &renewed)?;
         for role in renewed {
-            self.keys.load_all(role)?;
+            self.desk.keys.load_all(role)?;
         }
         Ok(())
     }
@@ -89,7 +111,8 @@ impl Edit {
         custom: HashMap<String, Value>,
     ) -> Result<(), RepoError> {
         let bytes = text.as_bytes();
-        self.store
+        self.desk
+            .store
             .put(&artifact_file(path, &digest(bytes)), bytes)?;
         let name = TargetName::new(path.as_str()).map_err(|source| RepoError::Signing {
             role,
@@ -126,13 +149,7 @@ impl Edit {
 
     /// Signs and writes everything that changed; without changes it does nothing.
     pub(crate) fn commit(&mut self) -> Result<(), RepoError> {
-        let signing = Signing {
-            store: &self.store,
-            keys: &self.keys,
-            lifetimes: self.lifetimes,
-            now: self.now,
-            passed_over: self.passed_over.clone(),
-        };
+        let signing = self.desk.signing();
         self.repository.metadata.commit(&self.changed, &signing)?;
         self.changed.clear();
         Ok(())
@@ -140,27 +157,20 @@ impl Edit {
 
     /// The keys that are here.
     pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
+        &self.desk.keys
     }
 
     /// Has a key sign nothing from now on.
     pub(crate) fn pass_over(&mut self, key: Option<KeyId>) {
-        self.passed_over = key;
+        self.desk.passed_over = key;
     }
 
     /// Puts the next version of root or targets beside the repository instead of into it: signed by the keys
     /// that are here, for others to sign.
     pub(crate) fn set_aside(&mut self, role: Role, directory: &Path) -> Result<PathBuf, RepoError> {
-        let signing = Signing {
-            store: &self.store,
-            keys: &self.keys,
-            lifetimes: self.lifetimes,
-            now: self.now,
-            passed_over: None,
-        };
         let metadata = &mut self.repository.metadata;
-        metadata.advance(role, &signing)?;
-        let keys = self.keys.at_hand(role)?;
+        metadata.advance(role, &self.desk.signing())?;
+        let keys = self.desk.keys.at_hand(role)?;
         let text = match role {
             Role::Root => signing::text(&signing::sign(role, metadata.root.clone(), keys.iter())?),
             _ => signing::text(&signing::sign(role, metadata.targets.clone(), keys.iter())?),
@@ -173,13 +183,7 @@ impl Edit {
 
     /// Takes the next version of root or targets, which others signed, into the repository.
     pub(crate) fn take_in(&mut self, role: Role, bytes: &[u8]) -> Result<(), RepoError> {
-        let signing = Signing {
-            store: &self.store,
-            keys: &self.keys,
-            lifetimes: self.lifetimes,
-            now: self.now,
-            passed_over: None,
-        };
+        let signing = self.desk.signing();
         self.repository.metadata.put(role, bytes, &signing)?;
         if role != Role::Root {
             self.changed.insert(Role::Snapshot);
