@@ -9,8 +9,7 @@ use switchback_types::ProductName;
 use tough::schema::decoded::{Decoded, Hex};
 use tough::schema::key::Key;
 use tough::schema::{
-    self, DelegatedRole, Delegations, PathPattern, PathSet, RoleKeys, RoleType, Root, Snapshot,
-    Targets,
+    self, DelegatedRole, Delegations, PathPattern, PathSet, RoleKeys, Root, Snapshot, Targets,
 };
 
 use crate::edit::Workplace;
@@ -137,12 +136,10 @@ fn first_metadata(signing: &Signing<'_>, products: &[ProductName]) -> Result<Met
         roles: HashMap::new(),
         _extra: HashMap::new(),
     };
-    for (role, kind) in [
-        (Role::Root, RoleType::Root),
-        (Role::Targets, RoleType::Targets),
-        (Role::Snapshot, RoleType::Snapshot),
-        (Role::Timestamp, RoleType::Timestamp),
-    ] {
+    let top_level = Role::ALL
+        .into_iter()
+        .filter_map(|role| Some((role, role.in_root()?)));
+    for (role, kind) in top_level {
         let (id, key) = public_key(signing.keys, role)?;
         root.keys.insert(id.clone(), key);
         root.roles.insert(

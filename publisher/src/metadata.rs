@@ -129,12 +129,9 @@ impl Metadata {
 
     /// The keys of a role, and how many of them must sign.
     pub(crate) fn listed(&self, role: Role) -> Listed {
-        match role {
-            Role::Root => Listed::in_root(&self.root, RoleType::Root),
-            Role::Targets => Listed::in_root(&self.root, RoleType::Targets),
-            Role::Snapshot => Listed::in_root(&self.root, RoleType::Snapshot),
-            Role::Timestamp => Listed::in_root(&self.root, RoleType::Timestamp),
-            Role::Releases | Role::Channels => Listed::in_targets(&self.targets, role),
+        match role.in_root() {
+            Some(kind) => Listed::in_root(&self.root, kind),
+            None => Listed::in_targets(&self.targets, role),
         }
     }
 
@@ -258,21 +255,12 @@ impl Metadata {
         keys: &[&RoleKey],
     ) -> Result<Vec<u8>, RepoError> {
         let signed = signing::sign(role, value, keys.iter().copied())?;
-        self.check_enough(role, &signed)?;
-        Ok(signing::text(&signed))
-    }
-
-    /// Whether enough keys signed this version of a role: of a root those of the root before, too
-    /// (specification 5.3.4).
-    pub(crate) fn check_enough<T>(
-        &self,
-        role: Role,
-        signed: &schema::Signed<T>,
-    ) -> Result<(), RepoError> {
+        // Of a root, enough of those of the root before, too (specification 5.3.4).
         if role == Role::Root {
-            Listed::in_root(&self.published_root, RoleType::Root).satisfied_by(role, signed)?;
+            Listed::in_root(&self.published_root, RoleType::Root).satisfied_by(role, &signed)?;
         }
-        self.listed(role).satisfied_by(role, signed)
+        self.listed(role).satisfied_by(role, &signed)?;
+        Ok(signing::text(&signed))
     }
 
     /// Enters a role's new file into the role that vouches for it.

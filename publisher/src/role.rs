@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use tough::schema::RoleType;
 
 /// Who signs what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, Serialize)]
@@ -44,6 +45,18 @@ impl Role {
             Self::Channels => "channels",
             Self::Snapshot => "snapshot",
             Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// What root calls this role, if root lists its keys; else targets do.
+    #[must_use]
+    pub(crate) const fn in_root(self) -> Option<RoleType> {
+        match self {
+            Self::Root => Some(RoleType::Root),
+            Self::Targets => Some(RoleType::Targets),
+            Self::Snapshot => Some(RoleType::Snapshot),
+            Self::Timestamp => Some(RoleType::Timestamp),
+            Self::Releases | Self::Channels => None,
         }
     }
 

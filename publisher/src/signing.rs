@@ -13,7 +13,7 @@ use crate::keys::{KeyError, KeyId, RoleKey};
 use crate::role::Role;
 
 /// The keys of a role, and how many of them must sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Listed {
     pub(crate) ids: Vec<KeyId>,
     pub(crate) threshold: u64,
@@ -22,16 +22,11 @@ pub(crate) struct Listed {
 impl Listed {
     /// As root lists one of the top-level roles.
     pub(crate) fn in_root(root: &Root, kind: RoleType) -> Self {
-        root.roles.get(&kind).map_or(
-            Self {
-                ids: Vec::new(),
-                threshold: 0,
-            },
-            |keys| Self {
-                ids: keys.keyids.clone(),
-                threshold: keys.threshold.get(),
-            },
-        )
+        let found = root.roles.get(&kind).map(|keys| Self {
+            ids: keys.keyids.clone(),
+            threshold: keys.threshold.get(),
+        });
+        found.unwrap_or_default()
     }
 
     /// As targets list a role that they delegate to.
@@ -41,16 +36,18 @@ impl Listed {
             .into_iter()
             .flat_map(|delegations| &delegations.roles);
         let found = roles.find(|found| found.name == role.as_str());
-        found.map_or(
-            Self {
-                ids: Vec::new(),
-                threshold: 0,
-            },
-            |role| Self {
-                ids: role.keyids.clone(),
-                threshold: role.threshold.get(),
-            },
-        )
+        let found = found.map(|role| Self {
+            ids: role.keyids.clone(),
+            threshold: role.threshold.get(),
+        });
+        found.unwrap_or_default()
+    }
+
+    /// How many of these keys are listed.
+    pub(crate) fn count(&self, keys: &[RoleKey]) -> u64 {
+        keys.iter()
+            .filter(|key| self.ids.contains(key.id()))
+            .count() as u64
     }
 
     fn signatures<T>(&self, signed: &Signed<T>) -> u64 {

@@ -6,8 +6,8 @@
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use tough::schema::RoleKeys;
 use tough::schema::key::Key;
-use tough::schema::{RoleKeys, RoleType};
 
 use super::list::{KeysReport, report};
 use super::{KeyError, KeyId, public_key};
@@ -40,19 +40,18 @@ pub fn change(
     set_aside: Option<&Path>,
 ) -> Result<KeysReport, RepoError> {
     let mut edit = Edit::begin(place)?;
-    let mut aside = None;
-    match change {
+    let aside = match change {
         KeyChange::Add(file) => {
             add(&mut edit, role, &public_key(file)?)?;
-            aside = publish(&mut edit, role, set_aside)?;
+            publish(&mut edit, role, set_aside)?
         }
         KeyChange::Revoke(id) => {
             let id = listed(&edit, role, id)?;
-            revoke(&mut edit, role, &id, set_aside, &mut aside)?;
+            revoke(&mut edit, role, &id, set_aside)?
         }
         KeyChange::Threshold(count) => {
             set_threshold(&mut edit, role, *count)?;
-            aside = publish(&mut edit, role, set_aside)?;
+            publish(&mut edit, role, set_aside)?
         }
         KeyChange::Rotate(name) => {
             if set_aside.is_some() {
@@ -64,10 +63,11 @@ pub fn change(
             add(&mut edit, role, &public_key(&file)?)?;
             publish(&mut edit, role, None)?;
             for id in before.ids {
-                revoke(&mut edit, role, &id, None, &mut aside)?;
+                revoke(&mut edit, role, &id, None)?;
             }
+            None
         }
-    }
+    };
     let mut report = report(&edit.repository, edit.keys())?;
     report.set_aside = aside;
     Ok(report)
@@ -100,19 +100,9 @@ fn listed(edit: &Edit, role: Role, text: &str) -> Result<KeyId, RepoError> {
 
 /// The role that lists a role's keys.
 const fn parent(role: Role) -> Role {
-    match role {
-        Role::Root | Role::Targets | Role::Snapshot | Role::Timestamp => Role::Root,
-        Role::Releases | Role::Channels => Role::Targets,
-    }
-}
-
-const fn top_level(role: Role) -> Option<RoleType> {
-    match role {
-        Role::Root => Some(RoleType::Root),
-        Role::Targets => Some(RoleType::Targets),
-        Role::Snapshot => Some(RoleType::Snapshot),
-        Role::Timestamp => Some(RoleType::Timestamp),
-        Role::Releases | Role::Channels => None,
+    match role.in_root() {
+        Some(_) => Role::Root,
+        None => Role::Targets,
     }
 }
 
@@ -138,8 +128,7 @@ fn publish(
 pub(super) fn renew_timestamp(edit: &mut Edit) -> Result<(), RepoError> {
     let listed = edit.repository.metadata.listed(Role::Timestamp);
     let here = edit.keys().at_hand(Role::Timestamp)?;
-    let have = here.iter().filter(|key| listed.ids.contains(key.id()));
-    if have.count() as u64 >= listed.threshold.max(1) {
+    if listed.count(&here) >= listed.threshold.max(1) {
         edit.renew(Role::Timestamp);
     }
     Ok(())
@@ -153,7 +142,7 @@ fn edit_list(
 ) -> Result<(), RepoError> {
     let missing = || refused(role, "the repository lists no such role");
     let metadata = &mut edit.repository.metadata;
-    match top_level(role) {
+    match role.in_root() {
         Some(kind) => {
             let keys: &mut RoleKeys = metadata.root.roles.get_mut(&kind).ok_or_else(missing)?;
             change(&mut keys.keyids, &mut keys.threshold);
@@ -198,7 +187,7 @@ fn add(edit: &mut Edit, role: Role, key: &Key) -> Result<(), RepoError> {
     }
     edit_list(edit, role, |ids, _| ids.push(id.clone()))?;
     let metadata = &mut edit.repository.metadata;
-    if top_level(role).is_some() {
+    if parent(role) == Role::Root {
         metadata.root.keys.insert(id, key.clone());
     } else if let Some(delegations) = metadata.targets.delegations.as_mut() {
         delegations.keys.insert(id, key.clone());
@@ -211,8 +200,7 @@ fn revoke(
     role: Role,
     id: &KeyId,
     set_aside: Option<&Path>,
-    aside: &mut Option<PathBuf>,
-) -> Result<(), RepoError> {
+) -> Result<Option<PathBuf>, RepoError> {
     let listed = edit.repository.metadata.listed(role);
     let left = listed.ids.len() - 1;
     if (left as u64) < listed.threshold {
@@ -230,8 +218,7 @@ fn revoke(
         edit.pass_over(None);
     }
     edit_list(edit, role, |ids, _| ids.retain(|listed| listed != id))?;
-    *aside = publish(edit, role, set_aside)?;
-    Ok(())
+    publish(edit, role, set_aside)
 }
 
 fn set_threshold(edit: &mut Edit, role: Role, count: u64) -> Result<(), RepoError> {
@@ -248,13 +235,8 @@ fn set_threshold(edit: &mut Edit, role: Role, count: u64) -> Result<(), RepoErro
     };
     // It is signed by so many before they are asked for.
     if role != Role::Root && count.get() > listed.threshold {
-        let here = edit.keys().load_all(role)?;
-        let have = here
-            .iter()
-            .filter(|key| listed.ids.contains(key.id()))
-            .count() as u64;
-        if have < count.get() {
-            let need = count.get();
+        let (have, need) = (listed.count(&edit.keys().load_all(role)?), count.get());
+        if have < need {
             return Err(KeyError::TooFewSignatures { role, have, need }.into());
         }
         edit.renew(role);

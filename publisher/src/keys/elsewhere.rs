@@ -139,6 +139,7 @@ pub fn take_in(place: &Workplace<'_>, file: &Path) -> Result<KeysReport, RepoErr
         verifies(signed.signed.verify_role(&signed), "its own")?;
         check_published(place.repo, &signed.signed, metadata, &not)?;
         metadata.root = signed.signed;
+        renew_timestamp(&mut edit)?;
     } else {
         let signed: Signed<Targets> = parse(file, &bytes)?;
         check_version(signed.signed.version)?;
@@ -150,9 +151,6 @@ pub fn take_in(place: &Workplace<'_>, file: &Path) -> Result<KeysReport, RepoErr
             kept.map_err(|error| not(spoiled(role, &error)))?;
         }
         metadata.targets = signed.signed;
-    }
-    if role == Role::Root {
-        renew_timestamp(&mut edit)?;
     }
     edit.take_in(role, &bytes)?;
     report(&edit.repository, edit.keys())
