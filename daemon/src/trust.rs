@@ -42,7 +42,22 @@ pub struct Trust {
 
 /// The channel and release documents as fetched last, by path: an idle poll need not fetch them
 /// again. Only a memory of bytes; each use verifies them anew.
-type Documents = BTreeMap<TargetPath, Vec<u8>>;
+#[derive(Debug, Default)]
+struct Documents {
+    known: BTreeMap<TargetPath, Vec<u8>>,
+    /// Those that the present question needed; the others are of no more use.
+    needed: BTreeMap<TargetPath, Vec<u8>>,
+}
+
+impl Documents {
+    /// What the next question may need.
+    fn kept(self) -> Self {
+        Self {
+            known: self.needed,
+            needed: BTreeMap::new(),
+        }
+    }
+}
 
 /// Why trust cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +204,7 @@ impl Trust {
                 copies,
                 state,
                 stored: bytes.unwrap_or_default(),
-                documents: Documents::new(),
+                documents: Documents::default(),
                 current: false,
             },
             warning,
@@ -275,10 +290,7 @@ impl Trust {
             )));
         }
 
-        // Those of the release before are of no more use.
-        let used = [path, channel.path(), release.path()];
-        documents.retain(|known, _| used.contains(known));
-        self.documents = documents;
+        self.documents = documents.kept();
         let mut state = refreshed.into_state();
         // A release signed at a time proves that this time has passed.
         state.raise_floor(release.created);
@@ -299,7 +311,7 @@ impl Trust {
         let unchanged = current && source.is_unchanged(TIMESTAMP).map_err(Failure::Fetch)?;
         let mut refresh = Refresh::start(self.state.clone(), Limits::default(), Some(clock));
         let driven = match unchanged {
-            true => drive(&mut refresh, &Known(&self.state)),
+            true => drive_by_memory(&mut refresh, &self.state),
             false => drive(&mut refresh, source),
         };
         // What was verified on the way is kept, also when a later step failed.
@@ -342,7 +354,12 @@ impl Trust {
             return Err(Failure::Stale(format!("{url}: {staleness}")));
         }
         let path = release_path(product, version);
-        let found = find(&mut refreshed, source, path.clone(), &mut Documents::new())?;
+        let found = find(
+            &mut refreshed,
+            source,
+            path.clone(),
+            &mut Documents::default(),
+        )?;
         self.remember(refreshed.into_state())?;
         let Some(release) = found else {
             return Err(Failure::Content(format!("{url}: lists no {path}")));
@@ -379,41 +396,32 @@ impl Trust {
     }
 }
 
-/// The repository as it was when its timestamp was the one that is trusted.
-struct Known<'a>(&'a TrustedState);
-
-impl Source for Known<'_> {
-    fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
-        let mut documents = self.0.documents();
-        let timestamp = documents.find(|(role, _)| *role == Role::Timestamp);
-        match timestamp.filter(|_| path == TIMESTAMP) {
-            Some((_, bytes)) => Ok(bytes.to_vec()),
-            None => Err(FetchError::Missing {
-                url: path.into(),
-                status: 404,
-            }),
-        }
-    }
-
-    fn stream(&self, path: &str, _: u64) -> Result<Box<dyn std::io::Read + Send>, FetchError> {
-        Err(FetchError::NoRanges { url: path.into() })
-    }
-
-    fn url(&self, path: &str) -> String {
-        path.into()
-    }
+/// Feeds a machine from a repository until it wants nothing more.
+fn drive(exchange: &mut dyn Exchange, source: &dyn Source) -> Result<(), Failure> {
+    feed(exchange, |path, limit| match source.file(path, limit) {
+        Ok(bytes) => Ok(Answer::File(bytes)),
+        Err(FetchError::Missing { .. }) => Ok(Answer::Missing),
+        Err(error) => Err(Failure::Fetch(error)),
+    })
 }
 
-/// Feeds a machine until it wants nothing more.
-fn drive(exchange: &mut dyn Exchange, source: &dyn Source) -> Result<(), Failure> {
+/// Feeds a machine from what is trusted: the repository as it is while its timestamp is the same.
+fn drive_by_memory(exchange: &mut dyn Exchange, known: &TrustedState) -> Result<(), Failure> {
+    feed(exchange, |path, _| {
+        let mut documents = known.documents();
+        let timestamp = documents.find(|(role, _)| *role == Role::Timestamp);
+        let asked = timestamp.filter(|_| path == TIMESTAMP);
+        Ok(asked.map_or(Answer::Missing, |(_, bytes)| Answer::File(bytes.to_vec())))
+    })
+}
+
+fn feed(
+    exchange: &mut dyn Exchange,
+    fetch: impl Fn(&str, u64) -> Result<Answer, Failure>,
+) -> Result<(), Failure> {
     while let Want::File(request) = exchange.poll() {
         let path = format!("metadata/{}", request.name);
-        let answer = match source.file(&path, request.max_length) {
-            Ok(bytes) => Answer::File(bytes),
-            Err(FetchError::Missing { .. }) => Answer::Missing,
-            Err(error) => return Err(Failure::Fetch(error)),
-        };
-        exchange.feed(answer)?;
+        exchange.feed(fetch(&path, request.max_length)?)?;
     }
     Ok(())
 }
@@ -473,11 +481,10 @@ fn find(
     let Some(info) = lookup.finish()? else {
         return Ok(None);
     };
-    if let Some(known) = documents
-        .get(&path)
-        .and_then(|known| info.verify(known.clone()).ok())
-    {
-        return Ok(Some(known));
+    let known = documents.known.remove(&path);
+    if let Some(verified) = known.and_then(|known| info.verify(known).ok()) {
+        documents.needed.insert(path, verified.bytes().to_vec());
+        return Ok(Some(verified));
     }
     let url_path = format!("targets/{}", info.url_path()?);
     if info.length() > MAX_DOCUMENT {
@@ -491,6 +498,6 @@ fn find(
         .file(&url_path, info.length())
         .map_err(Failure::Fetch)?;
     let verified = info.verify(bytes)?;
-    documents.insert(path, verified.bytes().to_vec());
+    documents.needed.insert(path, verified.bytes().to_vec());
     Ok(Some(verified))
 }

@@ -94,6 +94,14 @@ fn releases_that_come_before_another_are_offered_first() {
             expected
         );
     }
+    // All that was needed on the way is known, also what lies between the first step and the last.
+    ask_from(&mut trust, &source, 1);
+    source.requests();
+    assert_eq!(version(&ask_from(&mut trust, &source, 1)), "2");
+    assert_eq!(
+        source.requests(),
+        ["metadata/2.root.json", "metadata/timestamp.json"]
+    );
     // What stands on the way is not collected with the old ones.
     publisher.run(&["gc", "--keep", "1"]);
     assert_eq!(version(&ask_from(&mut trust, &source, 1)), "2");

@@ -11,7 +11,7 @@ mod trouble;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::header::{CONTENT_RANGE, ETAG};
@@ -38,10 +38,9 @@ const SMALL: usize = 64 * 1024;
 /// What every poll asks for.
 const ASKED_AGAIN: &str = "metadata/timestamp.json";
 
-/// What is known of the file that is asked for again.
-#[derive(Debug, Clone)]
+/// What is known of [`ASKED_AGAIN`].
+#[derive(Debug, Default)]
 struct Seen {
-    url: String,
     /// The version that the server named.
     tag: Option<String>,
     /// Another version of it, which came when it was asked whether there is one.
@@ -79,8 +78,7 @@ pub struct HttpSource {
     version: Mutex<Option<(String, String)>>,
     /// How questions for several ranges are answered.
     ability: Mutex<Ability>,
-    /// The file that is asked for again and again.
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Seen>,
     /// A small file that was fetched: a question about it costs little, whatever comes back.
     small: Mutex<Option<String>>,
     /// Whether the last answer came on a connection that can have several under way.
@@ -144,20 +142,8 @@ impl HttpSource {
         }
     }
 
-    fn seen(&self) -> Option<Seen> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.clone()
-    }
-
-    /// Notes the version of a file that was given, or that what came ahead of a question was used.
-    fn see(&self, url: &str, tag: Option<String>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = seen.take().filter(|seen| seen.url == url);
-        *seen = Some(Seen {
-            url: url.to_owned(),
-            tag: tag.or_else(|| known.and_then(|seen| seen.ahead.and(seen.tag))),
-            ahead: None,
-        });
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a small file whole.
@@ -219,10 +205,10 @@ impl HttpSource {
 impl Source for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url(path);
+        let again = path == ASKED_AGAIN;
         // A question whether it had changed has brought it already.
-        let ahead = self.seen().filter(|seen| seen.url == url);
-        if let Some(bytes) = ahead.and_then(|seen| seen.ahead) {
-            self.see(&url, None);
+        let ahead = self.seen().ahead.take_if(|_| again);
+        if let Some(bytes) = ahead {
             if length(bytes.len()) > limit {
                 return Err(FetchError::TooLong { url, limit });
             }
@@ -231,8 +217,8 @@ impl Source for HttpSource {
         let answer = self.client.get(&whole(&url, None))?;
         let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
         let bytes = self.read(answer, &url, limit)?;
-        if path == ASKED_AGAIN {
-            self.see(&url, tag);
+        if again {
+            self.seen().tag = tag;
         } else if (3..=SMALL).contains(&bytes.len()) {
             // Three bytes are the least that two ranges with something between them can be of.
             let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,27 +228,19 @@ impl Source for HttpSource {
     }
 
     fn is_unchanged(&self, path: &str) -> Result<bool, FetchError> {
-        let url = self.url(path);
-        let Some(tag) = self
-            .seen()
-            .filter(|seen| seen.url == url)
-            .and_then(|seen| seen.tag)
-        else {
+        let tag = self.seen().tag.clone().filter(|_| path == ASKED_AGAIN);
+        if tag.is_none() {
             return Ok(false);
-        };
-        let answer = match self.client.get(&whole(&url, Some(tag))) {
+        }
+        let url = self.url(path);
+        let answer = match self.client.get(&whole(&url, tag)) {
             Ok(answer) => answer,
             Err(FetchError::Status { status: 304, .. }) => return Ok(true),
             Err(error) => return Err(error),
         };
         let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
-        let bytes = self.read(answer, &url, length(SMALL))?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Some(Seen {
-            url,
-            tag,
-            ahead: Some(bytes),
-        });
+        let ahead = Some(self.read(answer, &url, length(SMALL))?);
+        *self.seen() = Seen { tag, ahead };
         Ok(false)
     }
 
