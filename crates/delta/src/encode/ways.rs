@@ -40,7 +40,7 @@ impl Blocks<'_> {
             |packers, n| {
                 let number = self.changed[n];
                 let next = if fills {
-                    self.behind(number, |other| self.contents[other].is_some())
+                    self.behind(number, |_| true)
                 } else {
                     Vec::new()
                 };
@@ -56,10 +56,10 @@ impl Blocks<'_> {
 
     /// A block that is not listed changes what the one before it sees.
     fn settle(&self, codecs: &[Codec], ways: &mut [Option<Way>]) {
-        let mut listed: Vec<bool> = self.contents.iter().map(Option::is_some).collect();
+        let mut listed = vec![true; self.contents.len()];
         let mut packers = Codecs::default();
         for (way, number) in ways.iter_mut().zip(self.changed).rev() {
-            let thought = self.behind(*number, |other| self.contents[other].is_some());
+            let thought = self.behind(*number, |_| true);
             let next = self.behind(*number, |other| listed[other]);
             if next != thought && way.is_some() {
                 *way = self.way(&mut packers, codecs, *number, &next);
@@ -68,7 +68,8 @@ impl Blocks<'_> {
         }
     }
 
-    /// The bytes behind a block in the unpacked image.
+    /// The bytes behind a block in the unpacked image, where blocks that can be unpacked and are
+    /// `listed` have the place of what is in them.
     fn behind(&self, number: usize, listed: impl Fn(usize) -> bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(AHEAD);
         let mut at = self.layout.blocks[number].end() as usize;
@@ -151,7 +152,7 @@ impl Blocks<'_> {
     /// Which blocks of the sample the codec makes.
     fn made(&self, packers: &mut Codecs, codec: Codec, sample: &[usize]) -> Vec<bool> {
         let made = sample.iter().map(|number| {
-            let next = self.behind(*number, |other| self.contents[other].is_some());
+            let next = self.behind(*number, |_| true);
             self.way(packers, &[codec], *number, &next).is_some()
         });
         made.collect()

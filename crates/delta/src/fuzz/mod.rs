@@ -238,6 +238,16 @@ fn repair(blob: &mut [u8]) -> Option<()> {
 mod tests {
     use proptest::prelude::*;
 
+    /// As the targets read it: a choice, then places and what to write there.
+    fn input(first: u8, changes: &[(u16, u8)]) -> Vec<u8> {
+        let mut data = vec![first];
+        for (place, value) in changes {
+            data.extend_from_slice(&place.to_le_bytes());
+            data.push(*value);
+        }
+        data
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -253,12 +263,7 @@ mod tests {
             kind in 4..24_u8,
             changes in proptest::collection::vec((0..6000_u16, any::<u8>()), 0..4),
         ) {
-            let mut data = vec![kind];
-            for (place, value) in changes {
-                data.extend_from_slice(&place.to_le_bytes());
-                data.push(value);
-            }
-            super::delta_blocks(&data);
+            super::delta_blocks(&input(kind, &changes));
         }
 
         #[test]
@@ -266,12 +271,7 @@ mod tests {
             seed in any::<u8>(),
             changes in proptest::collection::vec((0..3000_u16, any::<u8>()), 1..4),
         ) {
-            let mut data = vec![seed];
-            for (place, value) in changes {
-                data.extend_from_slice(&place.to_le_bytes());
-                data.push(value);
-            }
-            super::delta_parts(&data);
+            super::delta_parts(&input(seed, &changes));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! AArch64 instructions that name a place: branches, which count from themselves, and the two
 //! halves of an address: `adrp` has its page, an `add` or a load behind it the twelve bits below.
 
-use super::guess::{Corrections, low32, word};
+use super::corrections::Corrections;
+use super::guess::{low32, word};
 use crate::map::AddressMap;
 use crate::space::Space;
 
@@ -263,7 +264,7 @@ fn written(word: u32) -> Option<usize> {
 mod tests {
     use super::{Arm, Field};
     use crate::map::{AddressMap, Run};
-    use crate::model::guess::Corrections;
+    use crate::model::corrections::Corrections;
     use crate::space::{Machine, Piece, Space};
 
     /// `adrp x0, .+0x2000`, `add x0, x0, #0x7f0`, `ldr x1, [x0, #16]`, `bl .+0x100`, `b.ne .-8`.
