@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::process::cargo;
+use crate::process::{cargo, run};
 
 const PACKAGE: &str = "switchback-tuf-conformance";
 
@@ -112,15 +112,4 @@ fn environment(name: &str, packages: &[&OsStr]) -> anyhow::Result<PathBuf> {
         std::fs::write(done, "")?;
     }
     Ok(environment)
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .with_context(|| format!("{program} cannot be started"))?;
-    if !status.success() {
-        bail!("{program} ended with {status}");
-    }
-    Ok(())
 }

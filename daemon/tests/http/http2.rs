@@ -10,7 +10,7 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use switchbackd::fetch::{HttpSource, Source};
 
-use super::server::{Identity, settings};
+use super::server::{Identity, settings, tasks};
 use super::{file, joined};
 
 #[derive(Default)]
@@ -27,31 +27,19 @@ fn start(content: Arc<Vec<u8>>) -> (u16, tempfile::TempDir, Arc<Counts>) {
     let Identity { tls, directory } = Identity::new(&["h2"]);
     let counts = Arc::new(Counts::default());
     let noted = Arc::clone(&counts);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.unwrap().block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                noted.connections.fetch_add(1, Ordering::Relaxed);
-                let tls = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls));
-                let (content, noted) = (Arc::clone(&content), Arc::clone(&noted));
-                tokio::spawn(async move {
-                    let stream = tls.accept(stream).await.unwrap();
-                    let service = service_fn(move |request| {
-                        respond(request, Arc::clone(&content), Arc::clone(&noted))
-                    });
-                    let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
+    let port = tasks(move |stream| {
+        noted.connections.fetch_add(1, Ordering::Relaxed);
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls));
+        let (content, noted) = (Arc::clone(&content), Arc::clone(&noted));
+        async move {
+            let stream = tls.accept(stream).await.unwrap();
+            let service = service_fn(move |request| {
+                respond(request, Arc::clone(&content), Arc::clone(&noted))
+            });
+            let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        }
     });
     (port, directory, counts)
 }

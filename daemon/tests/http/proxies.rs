@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use switchbackd::fetch::{HttpSource, Source, open_url};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::server::{Identity, Server, whole};
+use super::server::{Identity, Server, tasks, whole};
 
 /// A proxy that opens tunnels and answers questions itself with `hello`; the first lines of all that it was asked.
 struct Proxy {
@@ -22,31 +22,18 @@ impl Proxy {
         let acceptor = identity
             .as_ref()
             .map(|identity| tokio_rustls::TlsAcceptor::from(Arc::clone(&identity.tls)));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&asked);
-        // Ends with the test program.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let (acceptor, notes) = (acceptor.clone(), Arc::clone(&notes));
-                    tokio::spawn(async move {
-                        match acceptor {
-                            Some(acceptor) => {
-                                serve(acceptor.accept(stream).await.unwrap(), &notes).await;
-                            }
-                            None => serve(stream, &notes).await,
-                        }
-                    });
+        let port = tasks(move |stream| {
+            let (acceptor, notes) = (acceptor.clone(), Arc::clone(&notes));
+            async move {
+                match acceptor {
+                    Some(acceptor) => {
+                        serve(acceptor.accept(stream).await.unwrap(), &notes).await;
+                    }
+                    None => serve(stream, &notes).await,
                 }
-            });
+            }
         });
         Self {
             port,

@@ -137,6 +137,28 @@ pub(crate) fn settings(url: &str, ca_file: PathBuf) -> RepositorySettings {
     }
 }
 
+/// A server of another kind: each connection is a task of its own, until the test program ends. Gives the port.
+pub(crate) fn tasks<T: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(tokio::net::TcpStream) -> T + Send + 'static,
+) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream));
+            }
+        });
+    });
+    port
+}
+
 /// A certificate that is its own authority, for `localhost`.
 pub(crate) struct Identity {
     pub(crate) tls: Arc<ServerConfig>,

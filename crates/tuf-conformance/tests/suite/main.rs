@@ -53,6 +53,8 @@ mod binary;
 mod delegations;
 mod downloads;
 mod expiry;
+#[path = "../../../tuf/tests/client/key_changes.rs"]
+mod key_changes;
 mod keys;
 mod metadata;
 mod names;

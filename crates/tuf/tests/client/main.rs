@@ -16,6 +16,7 @@ mod expiry;
 mod fixtures;
 mod foreign_signers;
 mod integrity;
+mod key_changes;
 mod keys;
 mod random_input;
 mod repository;

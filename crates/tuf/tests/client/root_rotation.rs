@@ -3,105 +3,9 @@
 use switchback_tuf::{ErrorKind, Freshness};
 
 use crate::device::Device;
+use crate::key_changes::{OTHERS, ROOTS};
 use crate::repository::{Repository, envelope};
 use crate::signer::Key;
-
-/// One root version: its keys, its threshold, who signed it.
-type Step<'a> = (&'a [u8], u64, &'a [u8]);
-
-/// The rotations of the public conformance suite; the flag says whether the last one is trusted.
-const ROTATIONS: &[(&str, &[Step<'_>], bool)] = &[
-    (
-        "1-of-1 rotation",
-        &[(&[1], 1, &[1]), (&[2], 1, &[2, 1]), (&[2], 1, &[2])],
-        true,
-    ),
-    (
-        "1-of-1 rotation with unused signatures",
-        &[
-            (&[1], 1, &[3, 1, 4]),
-            (&[2], 1, &[3, 2, 1, 4]),
-            (&[2], 1, &[3, 2, 4]),
-        ],
-        true,
-    ),
-    (
-        "3-of-5 with different key combinations",
-        &[
-            (&[0, 1, 2, 3, 4], 3, &[0, 2, 4]),
-            (&[0, 1, 2, 3, 4], 3, &[0, 4, 1]),
-            (&[0, 1, 2, 3, 4], 3, &[0, 1, 3]),
-        ],
-        true,
-    ),
-    (
-        "3-of-5 one key rotated",
-        &[
-            (&[0, 1, 2, 3, 4], 3, &[0, 2, 4]),
-            (&[0, 1, 3, 4, 5], 3, &[0, 4, 1]),
-        ],
-        true,
-    ),
-    (
-        "3-of-5 all keys rotated with an intermediate step",
-        &[
-            (&[0, 1, 2, 3, 4], 3, &[0, 2, 4]),
-            (&[5, 6, 7, 8, 9], 3, &[0, 2, 4, 5, 6, 7]),
-            (&[5, 6, 7, 8, 9], 3, &[5, 6, 7]),
-        ],
-        true,
-    ),
-    (
-        "threshold increase",
-        &[(&[1, 2, 3], 1, &[1]), (&[1, 2, 3], 2, &[1, 2])],
-        true,
-    ),
-    (
-        "threshold decrease",
-        &[
-            (&[1, 2, 3], 2, &[1, 2]),
-            (&[1, 2, 3], 1, &[1, 2]),
-            (&[1, 2, 3], 1, &[1]),
-        ],
-        true,
-    ),
-    (
-        "not signed with the old key",
-        &[(&[1], 1, &[1]), (&[2], 1, &[2, 3, 4])],
-        false,
-    ),
-    (
-        "not signed with the new key",
-        &[(&[1], 1, &[1]), (&[2], 1, &[1, 3, 4])],
-        false,
-    ),
-    (
-        "not signed with 3 new keys",
-        &[
-            (&[0, 1, 2, 3, 4], 3, &[0, 2, 4]),
-            (&[0, 1, 3, 4, 5], 3, &[0, 2, 4]),
-        ],
-        false,
-    ),
-    (
-        "not signed with 3 old keys",
-        &[
-            (&[0, 1, 2, 3, 4], 3, &[0, 2, 4]),
-            (&[0, 1, 3, 4, 5], 3, &[0, 4, 5]),
-        ],
-        false,
-    ),
-    (
-        "threshold bump not met",
-        &[(&[1, 2, 3], 1, &[1]), (&[1, 2, 3], 2, &[2])],
-        false,
-    ),
-    (
-        "old threshold not met",
-        &[(&[1, 2, 3], 2, &[1, 2]), (&[1, 2, 3], 1, &[1])],
-        false,
-    ),
-];
 
 fn keys(seeds: &[u8]) -> Vec<Key> {
     seeds.iter().map(|seed| Key::ed25519(60 + seed)).collect()
@@ -109,7 +13,7 @@ fn keys(seeds: &[u8]) -> Vec<Key> {
 
 #[test]
 fn roots_are_trusted_by_both_thresholds_only() {
-    for (name, steps, trusted) in ROTATIONS {
+    for (name, steps, trusted) in ROOTS {
         let mut repository = Repository::unpublished();
         for (listed, threshold, signers) in *steps {
             repository.set_keys("root", *threshold, keys(listed));
@@ -135,17 +39,8 @@ fn roots_are_trusted_by_both_thresholds_only() {
 
 #[test]
 fn the_other_roles_follow_their_keys_and_thresholds() {
-    let steps: &[(Step<'_>, bool)] = &[
-        ((&[2], 1, &[2]), true),
-        ((&[1], 1, &[3, 1, 4]), true),
-        ((&[2], 1, &[1, 3, 4]), false),
-        ((&[0, 1, 3, 4, 5], 3, &[0, 2, 4]), false),
-        ((&[0, 1, 3, 4, 5], 3, &[0, 4]), false),
-        ((&[0, 1, 2, 3, 4], 3, &[0, 2, 4]), true),
-        ((&[0, 1, 2, 3, 4], 3, &[2, 3, 4]), true),
-    ];
     for role in ["timestamp", "snapshot", "targets"] {
-        for ((listed, threshold, signers), trusted) in steps {
+        for (name, (listed, threshold, signers), trusted) in OTHERS {
             let mut repository = Repository::new();
             let mut device = Device::refreshed(&repository);
             repository.set_keys(role, *threshold, keys(listed));
@@ -156,7 +51,7 @@ fn the_other_roles_follow_their_keys_and_thresholds() {
                 assert_eq!(
                     device.refresh(&repository).unwrap(),
                     Freshness::Fresh,
-                    "{role}"
+                    "{role}: {name}"
                 );
                 assert_eq!(device.trusted(), [2, 2, 2, 2]);
             } else {
