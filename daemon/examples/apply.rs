@@ -19,7 +19,7 @@ use switchback_manifest::{Release, TrustedRelease, release_path};
 use switchback_types::{ByteCount, SlotName};
 use switchback_update_core::ImageIdentity;
 use switchbackd::cancel::Cancel;
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::install::Installer;
 use switchbackd::slot::{KernelDevices, Layout, Located};
 
@@ -35,21 +35,23 @@ impl Directory {
     }
 }
 
-impl Source for Directory {
+impl Files for Directory {
     fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
         let mut bytes = Vec::new();
         self.open(path)?.read_to_end(&mut bytes).unwrap();
         Ok(bytes)
     }
 
+    fn url(&self, path: &str) -> String {
+        self.0.join(path).display().to_string()
+    }
+}
+
+impl Source for Directory {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let mut file = self.open(path)?;
         file.seek(SeekFrom::Start(offset)).unwrap();
         Ok(Box::new(file))
-    }
-
-    fn url(&self, path: &str) -> String {
-        self.0.join(path).display().to_string()
     }
 }
 
@@ -122,10 +124,14 @@ fn main() {
         layout: &layout,
         running: runs.as_ref(),
         begun: false,
+        lost: None,
+        prove: &mut |synced, image, progress| {
+            synced.verify(image, &Cancel::default(), progress).map(drop)
+        },
     }
-    .run(&release)
+    .run(release.document())
     .unwrap();
-    let (seconds, fetched) = (begun.elapsed().as_secs_f64(), installed.fetched);
+    let (seconds, fetched) = (begun.elapsed().as_secs_f64(), installed);
     println!(
         "version {version} by {}: {}, {} segments written, {seconds:.1} s, peak {}",
         fetched.way,

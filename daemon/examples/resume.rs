@@ -26,7 +26,7 @@ use clap::Parser as _;
 use switchback_manifest::{FrameTable, TrustedRelease};
 use switchback_types::{ByteCount, SlotName, Timestamp};
 use switchbackd::cancel::Cancel;
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::install::Installer;
 use switchbackd::journal::{DiskFiles, RecordFiles};
 use switchbackd::settings::DeviceSettings;
@@ -182,7 +182,7 @@ impl Read for Counted {
     }
 }
 
-impl Source for Directory {
+impl Files for Directory {
     fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
         std::fs::read(self.root.join(path)).map_err(|_| FetchError::Missing {
             url: path.into(),
@@ -190,6 +190,12 @@ impl Source for Directory {
         })
     }
 
+    fn url(&self, path: &str) -> String {
+        format!("directory:{path}")
+    }
+}
+
+impl Source for Directory {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         assert_eq!(path, self.pack, "only the pack is streamed");
         *self.connections.borrow_mut() += 1;
@@ -198,10 +204,6 @@ impl Source for Directory {
             at: offset as usize,
             reads: Arc::clone(&self.reads),
         }))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("directory:{path}")
     }
 }
 
@@ -355,8 +357,12 @@ impl Bench {
                 layout: &layout,
                 running: None,
                 begun: true,
+                lost: None,
+                prove: &mut |synced, image, progress| {
+                    synced.verify(image, &Cancel::default(), progress).map(drop)
+                },
             }
-            .run(&self.release);
+            .run(self.release.document());
             assert_eq!(result.is_err(), memory.0.lock().unwrap().dead, "{result:?}");
             // What is read twice now is the price of the cut before.
             let reads = source.reads.lock().unwrap();

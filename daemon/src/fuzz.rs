@@ -6,7 +6,7 @@ use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{BootId, BootObservation, Event, Facts, SlotBoot, step};
 
 use crate::fetch::multipart::{Multipart, boundary};
-use crate::fetch::{Bundle, Source as _};
+use crate::fetch::{Bundle, Files as _, Source as _};
 use crate::journal::parts;
 use crate::settings;
 

@@ -6,6 +6,8 @@
 //! - [`boot`]: the boot environment, the truth about booting
 //! - [`slot`]: the partitions, and the proofs about what they hold
 //! - [`trust`] and [`fetch`]: what is believed, and where bytes come from
+//! - [`fetcher`]: the process without rights that does the fetching and decoding
+//! - [`identity`]: who this device is to a server that asks
 //! - [`install`]: network → decode → slot, in one pass
 //! - [`host`]: the machine around all of it: time, chance, restarts
 //! - [`health`]: what must hold before a slot is committed
@@ -27,12 +29,14 @@ pub mod cancel;
 mod command;
 pub mod driver;
 pub mod fetch;
+pub mod fetcher;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::expect_used, reason = "a broken promise must stop the fuzzer")]
 pub mod fuzz;
 mod hash;
 pub mod health;
 pub mod host;
+pub mod identity;
 pub mod install;
 pub mod journal;
 pub mod notice;

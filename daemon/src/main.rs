@@ -1,8 +1,10 @@
 //! `switchbackd`: see the library for what it does; this only starts it.
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use switchbackd::fetcher::{ServeError, serve};
 use switchbackd::report::chain;
 use switchbackd::settings::CONFIG_DIRECTORIES;
 use tracing_subscriber::layer::SubscriberExt;
@@ -13,6 +15,8 @@ switchbackd: the update daemon; started by systemd (`systemctl status switchback
 
 usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc/switchback/config.d)
        switchbackd trial-deadline          restart the device if this boot is an undecided trial
+       switchbackd fetch              serve one connection of the daemon, without rights; started by
+                                      switchback-fetch.socket
        switchbackd check-config            read the configuration and say what is wrong
        switchbackd --version
 
@@ -22,6 +26,7 @@ exit codes: 0 ended as asked, 1 could not run, 2 wrong usage, 78 wrong configura
 enum Verb {
     Run,
     TrialDeadline,
+    Fetch,
     CheckConfig,
     Version,
     Help,
@@ -54,6 +59,16 @@ fn main() -> ExitCode {
             log_to_journal();
             return trial_deadline(&directories);
         }
+        Verb::Fetch => {
+            log_to_journal();
+            return match fetch() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{}", chain(&error));
+                    ExitCode::from(1)
+                }
+            };
+        }
         Verb::Run => {
             log_to_journal();
             return match switchbackd::run(&directories) {
@@ -85,6 +100,7 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
             Some("--version" | "-V") => verb = Verb::Version,
             Some("--help" | "-h") => verb = Verb::Help,
             Some("trial-deadline") => verb = Verb::TrialDeadline,
+            Some("fetch") => verb = Verb::Fetch,
             Some("check-config") => verb = Verb::CheckConfig,
             _ => return Err(format!("unknown argument {}", argument.display())),
         }
@@ -93,6 +109,12 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
         directories = CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
     }
     Ok((verb, directories))
+}
+
+/// The connection is the standard input.
+fn fetch() -> Result<(), ServeError> {
+    let connection = std::io::stdin().as_fd().try_clone_to_owned();
+    serve(connection.map_err(ServeError::Connection)?.into())
 }
 
 fn trial_deadline(directories: &[PathBuf]) -> ExitCode {

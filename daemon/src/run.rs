@@ -12,9 +12,10 @@ use crate::boot::{BootControl, BootError};
 use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts};
-use crate::fetch::HttpSource;
+use crate::fetcher::{self, Remote};
 use crate::health::Reached;
 use crate::host::{Host, Machine};
+use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::settings::SettingsError;
 use crate::slot::{Layout, LocateError, Roots};
@@ -42,9 +43,9 @@ pub enum RunError {
     /// What is trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The connection to the repository.
+    /// What the repository is shown of this device.
     #[error(transparent)]
-    Http(#[from] crate::fetch::HttpSetupError),
+    Identity(#[from] IdentityError),
     /// The driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -74,15 +75,20 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     let boot = BootControl::open(&settings.boot)?;
     let files: Arc<dyn RecordFiles> = Arc::new(DiskFiles);
     let opened = Journal::open(&files, &settings.state_directory)?;
-    let (trust, trust_warning) = Trust::open(
+    let (trust, trust_warnings) = Trust::open(
         &files,
         &settings.state_directory,
         &settings.repository.root_file,
     )?;
-    for warning in [opened.warning, trust_warning].into_iter().flatten() {
+    for warning in opened.warning.into_iter().chain(trust_warnings) {
         tracing::warn!("{warning}");
     }
-    let source = HttpSource::new(&settings.repository)?;
+    let identity = settings.repository.client.as_ref().map(Identity::load);
+    let fetcher = Remote::new(
+        Path::new(fetcher::SOCKET),
+        settings.repository.clone(),
+        identity.transpose()?,
+    );
     let runtime_directory = PathBuf::from(RUNTIME_DIRECTORY);
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
@@ -99,10 +105,8 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         let (job_ends, ends) = mpsc::unbounded_channel();
         let (cancel, reached) = (Cancel::default(), Reached::default());
         let worker = worker::start(Worker {
-            source: Box::new(source),
+            fetcher: Box::new(fetcher),
             trust,
-            repository: settings.repository.clone(),
-            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: reached.clone(),

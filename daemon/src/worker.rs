@@ -2,31 +2,32 @@
 //! after another, and reports to the driver.
 
 use std::collections::HashSet;
-use std::io::{BufReader, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
-use switchback_types::{Digest, ProductName, SlotName, Timestamp, Version};
+use switchback_types::{Digest, SlotName, Timestamp, Version};
 use switchback_update_core::{Attempt, ImageIdentity, InstallFailure};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cancel::Cancel;
 use crate::driver::Message;
-use crate::fetch::{Bundle, BundlePlace, Source, open_url};
+use crate::fetch::BundlePlace;
+use crate::fetcher::{Fetcher, Order};
 use crate::health::Reached;
 use crate::host::Host;
-use crate::install::{
-    Choice, Fetched, InstallProgress, Installed, Installer, Stage, Way, identity,
-};
+use crate::install::{Choice, Fetched, InstallProgress, Installed, Stage, Way, identity};
 use crate::report::chain;
-use crate::settings::{DeviceSettings, RepositorySettings};
+use crate::settings::DeviceSettings;
 use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
 use crate::trust::{Asked, Trust};
 
 /// The progress of an install is told at most once in this time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// After so much time without a job nobody is kept waiting for one.
+const QUIET: Duration = Duration::from_secs(15);
 
 /// Something to do.
 #[derive(Debug)]
@@ -107,14 +108,10 @@ pub enum Report {
 
 /// Everything the thread needs.
 pub struct Worker {
-    /// The repository.
-    pub source: Box<dyn Source>,
+    /// Who fetches.
+    pub fetcher: Box<dyn Fetcher>,
     /// What is trusted.
     pub trust: Trust,
-    /// How it is reached.
-    pub repository: RepositorySettings,
-    /// A bundle that was opened and not installed yet.
-    pub bundle: Option<Bundle>,
     /// What this device is.
     pub device: DeviceSettings,
     /// The slots.
@@ -153,8 +150,18 @@ pub fn start(worker: Worker) -> std::io::Result<Sender<Job>> {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
-            self.work(job);
+        loop {
+            let job = match jobs.recv_timeout(QUIET) {
+                Err(RecvTimeoutError::Timeout) => {
+                    self.fetcher.rest();
+                    jobs.recv().ok()
+                }
+                job => job.ok(),
+            };
+            match job {
+                Some(job) => self.work(job),
+                None => return,
+            }
         }
     }
 
@@ -169,8 +176,8 @@ impl Worker {
                 begun,
                 bundled,
             } => {
-                let bundle = self.bundle.take().filter(|_| bundled);
-                let done = self.install(&release, running.as_ref(), begun, bundle.as_ref());
+                let done = self.install(&release, running.as_ref(), begun, bundled);
+                self.fetcher.close_bundle();
                 Some(Report::SlotDone(done))
             }
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
@@ -188,14 +195,14 @@ impl Worker {
         let reached = self.reached.clone();
         let clock = self.host.now();
         let asked = self.trust.ask(
-            &*self.source,
+            self.fetcher.repository(),
             &self.device,
             running.map_or(0, |running| running.sequence),
             clock,
             &mut || reached.note(),
         );
         // Nobody wanted what it brought.
-        self.bundle = None;
+        self.fetcher.close_bundle();
         self.polled(asked, running)
     }
 
@@ -218,32 +225,18 @@ impl Worker {
 
     fn open(&mut self, place: BundlePlace, running: Option<&ImageIdentity>) -> Report {
         let clock = self.host.now();
-        let asked = match self.open_bundle(place) {
-            Ok((bundle, product, version)) if product == self.device.product => {
-                let asked = self.trust.bundled(&bundle, &product, &version, clock);
-                self.bundle = Some(bundle);
-                asked
+        let opened = self.fetcher.open_bundle(place);
+        let asked = match (opened, self.fetcher.bundle()) {
+            (Ok((product, version)), Some(bundle)) if product == self.device.product => {
+                self.trust.bundled(bundle, &product, &version, clock)
             }
-            Ok((_, product, version)) => Asked::Nothing(format!(
+            (Ok((product, version)), _) => Asked::Nothing(format!(
                 "the bundle brings version {version} of {product}, this device is a {}",
                 self.device.product
             )),
-            Err(detail) => Asked::Unreachable(detail),
+            (Err(detail), _) => Asked::Unreachable(detail),
         };
         self.polled(asked, running)
-    }
-
-    fn open_bundle(&self, place: BundlePlace) -> Result<(Bundle, ProductName, Version), String> {
-        let (name, reader): (_, Box<dyn Read + Send>) = match place {
-            BundlePlace::File { name, file } => (name, Box::new(BufReader::new(file))),
-            BundlePlace::Url(url) => {
-                let reader = open_url(&self.repository, &url).map_err(|error| chain(&error))?;
-                (url, reader)
-            }
-        };
-        let bundle = Bundle::open(&name, reader).map_err(|error| chain(&error))?;
-        let (product, version) = bundle.release().map_err(|error| chain(&error))?;
-        Ok((bundle, product, version))
     }
 
     /// Whether the slot that came from the factory holds this release: hashed once for each
@@ -272,39 +265,34 @@ impl Worker {
     }
 
     fn install(
-        &self,
+        &mut self,
         release: &TrustedRelease,
         running: Option<&ImageIdentity>,
         begun: bool,
-        bundle: Option<&Bundle>,
+        bundled: bool,
     ) -> Result<Installed, InstallFailure> {
         let mut progress = self.progress();
-        Installer {
-            source: match bundle {
-                Some(bundle) => bundle,
-                None => &*self.source,
-            },
-            cancel: &self.cancel,
-            chosen: &mut |choice| self.chosen(choice),
-            progress: &mut progress,
-            pause: &mut |time| self.host.pause(time),
-            layout: &self.layout,
+        let reports = self.reports.clone();
+        let host = Arc::clone(&self.host);
+        self.fetcher.install(Order {
+            release,
             running,
             begun,
-        }
-        .run(release)
-    }
-
-    fn chosen(&self, choice: Choice) {
-        // If the driver is gone there is nobody left to tell.
-        let _ = self.reports.send(Message::Worker(Report::Chosen(choice)));
+            bundled,
+            layout: &self.layout,
+            cancel: &self.cancel,
+            chosen: &mut |choice| chosen(&reports, &release.version, choice),
+            progress: &mut progress,
+            pause: &mut |time| host.pause(time),
+        })
     }
 
     fn verify(&self, attempt: &Attempt) -> Result<Installed, InstallFailure> {
-        self.chosen(Choice {
+        let choice = Choice {
             way: Way::Flip,
             reason: "the inactive slot holds the image".into(),
-        });
+        };
+        chosen(&self.reports, &attempt.image.version, choice);
         let mut progress = self.progress();
         let total = attempt.image.size;
         let slot = verify_slot(
@@ -355,7 +343,7 @@ impl Worker {
         let reached = self.reached.clone();
         let clock = self.host.now();
         let release = self.trust.release(
-            &*self.source,
+            self.fetcher.repository(),
             &self.device.product,
             &image.version,
             clock,
@@ -373,7 +361,7 @@ impl Worker {
         Ok(release)
     }
 
-    fn progress(&self) -> impl FnMut(InstallProgress) {
+    fn progress(&self) -> impl FnMut(InstallProgress) + use<> {
         let reports = self.reports.clone();
         let host = Arc::clone(&self.host);
         let mut last: Option<(Duration, Stage)> = None;
@@ -412,6 +400,12 @@ impl Worker {
             }
         }
     }
+}
+
+fn chosen(reports: &UnboundedSender<Message>, version: &Version, choice: Choice) {
+    tracing::info!("version {version}: {}: {}", choice.way, choice.reason);
+    // If the driver is gone there is nobody left to tell.
+    let _ = reports.send(Message::Worker(Report::Chosen(choice)));
 }
 
 /// Whether the slot itself is what is wrong. A place that cannot be read has gone bad as well:

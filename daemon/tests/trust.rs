@@ -7,12 +7,11 @@
 
 mod publisher;
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use switchback_types::Timestamp;
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files};
 use switchbackd::trust::{Asked, Trust};
 
 use publisher::{NOW, Publisher, device};
@@ -31,17 +30,13 @@ impl Directory {
     }
 }
 
-impl Source for Directory {
+impl Files for Directory {
     fn file(&self, path: &str, _limit: u64) -> Result<Vec<u8>, FetchError> {
         self.requests.lock().unwrap().push(path.into());
         std::fs::read(self.root.join(path)).map_err(|_| FetchError::Missing {
             url: path.into(),
             status: 404,
         })
-    }
-
-    fn stream(&self, path: &str, _offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
-        panic!("{path}: nothing is installed here")
     }
 
     fn url(&self, path: &str) -> String {

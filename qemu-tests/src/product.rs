@@ -129,6 +129,7 @@ impl Product {
         if guest == Guest::Systemd {
             copy_tree(&workspace().join("systemd/usr"), &root.join("usr"))?;
             enable(&root, "multi-user.target.wants", "switchbackd.service")?;
+            enable(&root, "sockets.target.wants", "switchback-fetch.socket")?;
             enable(
                 &root,
                 "sysinit.target.wants",

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use switchback_manifest::Release;
 use switchback_repo::cli::Cli;
 use switchback_types::{Digest, Timestamp};
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files, Source};
 
 use crate::storage::{Chance, SECTOR};
 
@@ -68,12 +68,12 @@ pub struct Repository {
     root_file: PathBuf,
     /// The images, version 1 first.
     pub images: Vec<Image>,
-    stages: BTreeMap<Stage, Arc<Files>>,
+    stages: BTreeMap<Stage, Arc<Stored>>,
     /// Where the deltas between them lie.
     deltas: Arc<BTreeSet<String>>,
 }
 
-type Files = BTreeMap<String, Arc<[u8]>>;
+type Stored = BTreeMap<String, Arc<[u8]>>;
 
 /// The repository could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +157,7 @@ impl Repository {
                 (Stage::BackToTwo, _) => back_to("2")?,
                 _ => return Err(Unpublished("there are three images".into())),
             }
-            let mut files = Files::new();
+            let mut files = Stored::new();
             collect(&at("repo"), &at("repo"), &mut files).map_err(|error| refuse(&error))?;
             stages.insert(stage, Arc::new(files));
         }
@@ -206,7 +206,7 @@ impl Repository {
 }
 
 /// The paths of all deltas that the release documents name.
-fn deltas_in(files: &Files) -> Vec<String> {
+fn deltas_in(files: &Stored) -> Vec<String> {
     let documents = files
         .iter()
         .filter(|(path, _)| path.ends_with("release.json"));
@@ -240,7 +240,7 @@ fn image(version: u8) -> Image {
     }
 }
 
-fn collect(root: &Path, directory: &Path, into: &mut Files) -> std::io::Result<()> {
+fn collect(root: &Path, directory: &Path, into: &mut Stored) -> std::io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -271,7 +271,7 @@ pub enum ServerFault {
 /// A server over the files of one stage.
 #[derive(Debug)]
 pub struct Server {
-    files: Arc<Files>,
+    files: Arc<Stored>,
     /// What it has lost.
     hidden: Arc<BTreeSet<String>>,
     fault: ServerFault,
@@ -296,7 +296,7 @@ impl Server {
     }
 }
 
-impl Source for Server {
+impl Files for Server {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let bytes = self.find(path)?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
@@ -316,6 +316,12 @@ impl Source for Server {
         Ok(bytes)
     }
 
+    fn url(&self, path: &str) -> String {
+        format!("https://repository/{path}")
+    }
+}
+
+impl Source for Server {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let mut bytes = self.find(path)?.to_vec();
         match self.fault {
@@ -331,9 +337,5 @@ impl Source for Server {
         let mut stream = Cursor::new(bytes);
         stream.set_position(offset);
         Ok(Box::new(stream))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("https://repository/{path}")
     }
 }

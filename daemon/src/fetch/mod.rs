@@ -11,27 +11,51 @@ use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::bundle::{Bundle, BundleError};
+pub(crate) use self::http::LEAST_RATE;
 pub use self::http::{HttpSetupError, HttpSource, open_url};
 pub use self::parts::Parts;
 
-/// Where files of a repository come from.
-pub trait Source: Send {
+/// A small file, and how the server names this version of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// The name (`ETag`), if it has one.
+    pub tag: Option<String>,
+}
+
+/// Where small files of a repository come from, each as a whole.
+pub trait Files: Send {
     /// The whole file at `path` below the repository, at most `limit` bytes.
     ///
     /// # Errors
     /// [`FetchError`] names the URL; a longer file is an error, not cut short.
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError>;
 
-    /// Whether the file at `path` is still the one that [`file`](Self::file) gave last: asked without having it sent
-    /// again. `false` if that cannot be said.
+    /// The same, with the name of this version; `None` if it is still the one named `known`, which then is not sent
+    /// again.
     ///
     /// # Errors
     /// As [`file`](Self::file).
-    fn is_unchanged(&self, _path: &str) -> Result<bool, FetchError> {
-        Ok(false)
+    fn unless(
+        &self,
+        path: &str,
+        limit: u64,
+        _known: Option<&str>,
+    ) -> Result<Option<Named>, FetchError> {
+        let bytes = self.file(path, limit)?;
+        Ok(Some(Named { bytes, tag: None }))
     }
 
+    /// The URL of `path`, for messages.
+    fn url(&self, path: &str) -> String;
+}
+
+/// Where all files of a repository come from, also parts of large ones.
+pub trait Source: Files {
     /// The file at `path` from byte `offset` to its end, as a stream. A server that ignores the
     /// range is read from the start, without keeping what is skipped.
     ///
@@ -54,9 +78,6 @@ pub trait Source: Send {
         let parts = parts::ByStream::new(self, path, ranges)?;
         Ok(Box::new(parts))
     }
-
-    /// The URL of `path`, for messages.
-    fn url(&self, path: &str) -> String;
 }
 
 /// Where a bundle comes from.
@@ -74,7 +95,8 @@ pub enum BundlePlace {
 }
 
 /// Why bytes did not arrive.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "is", rename_all = "kebab-case")]
 pub enum FetchError {
     /// The server says that there is no such file.
     #[error("{url}: not there (status {status})")]
@@ -122,4 +144,24 @@ pub enum FetchError {
         /// Most bytes allowed.
         limit: u64,
     },
+}
+
+impl FetchError {
+    /// The same with `tidy` text, as it comes from another process.
+    #[must_use]
+    pub(crate) fn with_text(self, tidy: impl Fn(&str) -> String) -> Self {
+        let mut error = self;
+        match &mut error {
+            Self::Transport { url, detail } => {
+                *url = tidy(url);
+                *detail = tidy(detail);
+            }
+            Self::Missing { url, .. }
+            | Self::Status { url, .. }
+            | Self::EndedEarly { url }
+            | Self::NoRanges { url }
+            | Self::TooLong { url, .. } => *url = tidy(url),
+        }
+        error
+    }
 }

@@ -208,12 +208,13 @@ mod tests {
     use std::cell::RefCell;
     use std::io::Cursor;
 
+    use super::super::Files;
     use super::*;
 
     /// A file, and from where on it was asked for.
     struct Counted(Vec<u8>, std::sync::Mutex<RefCell<Vec<u64>>>);
 
-    impl Source for Counted {
+    impl Files for Counted {
         fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
             Err(FetchError::Missing {
                 url: path.into(),
@@ -221,14 +222,16 @@ mod tests {
             })
         }
 
+        fn url(&self, path: &str) -> String {
+            path.into()
+        }
+    }
+
+    impl Source for Counted {
         fn stream(&self, _: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
             self.1.lock().unwrap().borrow_mut().push(offset);
             let start = usize::try_from(offset).unwrap().min(self.0.len());
             Ok(Box::new(Cursor::new(self.0[start..].to_vec())))
-        }
-
-        fn url(&self, path: &str) -> String {
-            path.into()
         }
     }
 

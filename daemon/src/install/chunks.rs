@@ -17,7 +17,7 @@ use super::{Fetched, InstallProgress, Installer, Left, Looked, Stage};
 use crate::fetch::{FetchError, Parts};
 use crate::hash::sha256;
 use crate::report::chain;
-use crate::slot::{SlotReader, SlotWriter, VerifiedSlot};
+use crate::slot::{SlotReader, SlotWriter};
 
 /// Bytes of a slot that are looked at, or copied, at once.
 const READ: usize = 256 * 1024;
@@ -32,7 +32,7 @@ impl Installer<'_> {
         chunks: &Chunks,
         looked: &Looked,
         fetched: &mut Fetched,
-    ) -> Result<VerifiedSlot, Left> {
+    ) -> Result<(), Left> {
         let path = chunks.data.path();
         let url = self.source.url(&path);
         let unfit = |error: &ChunkError| Left::Unfit(format!("{url}: {}", chain(error)));

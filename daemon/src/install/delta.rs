@@ -9,7 +9,7 @@ use switchback_types::Digest;
 use super::{Fetched, InstallProgress, Installer, Left, Stage};
 use crate::fetch::FetchError;
 use crate::report::chain;
-use crate::slot::{SlotError, SlotReader, VerifiedSlot, hash_slot};
+use crate::slot::{SlotError, SlotReader, hash_slot};
 
 /// Bytes read from the network at once.
 const READ: usize = 32 * 1024;
@@ -85,7 +85,7 @@ impl Installer<'_> {
         mut base: Base,
         first: u64,
         fetched: &mut Fetched,
-    ) -> Result<VerifiedSlot, Left> {
+    ) -> Result<(), Left> {
         let mut writer = self.writer(document).map_err(Left::Failed)?;
         writer.skip_to(first);
         let images = images(&base.delta, &document.image.sha256, document.image.size);

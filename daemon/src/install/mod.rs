@@ -19,9 +19,8 @@ mod full;
 use std::fmt;
 use std::time::Duration;
 
-use switchback_manifest::{
-    BlobRef, Chunks, FrameTable, ManifestError, Release, SegmentList, TrustedRelease,
-};
+use serde::{Deserialize, Serialize};
+use switchback_manifest::{BlobRef, Chunks, FrameTable, ManifestError, Release, SegmentList};
 use switchback_types::ByteCount;
 use switchback_update_core::{ImageIdentity, InstallFailure};
 
@@ -38,7 +37,7 @@ const MAX_BREAKS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far an install is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallProgress {
     /// What is being done.
     pub stage: Stage,
@@ -51,7 +50,8 @@ pub struct InstallProgress {
 }
 
 /// How an image came into the slot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// It was there already.
     #[default]
@@ -89,7 +89,7 @@ impl Way {
 }
 
 /// A way that is taken, and why it and not another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// The way.
     pub way: Way,
@@ -98,7 +98,7 @@ pub struct Choice {
 }
 
 /// What had to be fetched for an image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetched {
     /// The way that led there.
     pub way: Way,
@@ -120,8 +120,27 @@ pub struct Installed {
     pub fetched: Fetched,
 }
 
+impl Installed {
+    /// What was installed, if it was proven.
+    ///
+    /// # Errors
+    /// There is no proof.
+    pub(crate) fn proven(
+        proof: Option<VerifiedSlot>,
+        fetched: Fetched,
+    ) -> Result<Self, InstallFailure> {
+        match proof {
+            Some(slot) => Ok(Self { slot, fetched }),
+            None => Err(InstallFailure::Slot {
+                detail: "the slot was written and nobody proved it".into(),
+            }),
+        }
+    }
+}
+
 /// What is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Receiving, decoding and writing.
     Writing,
@@ -170,7 +189,15 @@ pub struct Installer<'a> {
     pub running: Option<&'a ImageIdentity>,
     /// Whether the slot is known to hold parts of the image: they are looked for first.
     pub begun: bool,
+    /// A way that was taken before and cannot be taken again, and why; nor are those before it.
+    pub lost: Option<(Way, String)>,
+    /// Reads a slot back that was written, compares it with what was signed, and keeps the proof.
+    pub prove: &'a mut Prove<'a>,
 }
+
+/// What proves a slot: it is told how far it is.
+pub type Prove<'a> =
+    dyn FnMut(SyncedSlot, &ImageIdentity, &mut dyn FnMut(u64)) -> Result<(), SlotError> + 'a;
 
 impl std::fmt::Debug for Installer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -212,12 +239,11 @@ struct Looked {
 }
 
 impl Installer<'_> {
-    /// Writes the release's image into the inactive slot and proves it.
+    /// Writes the release's image into the inactive slot and has it proved.
     ///
     /// # Errors
     /// Says whether the network, the content or the slot stood in the way.
-    pub fn run(&mut self, release: &TrustedRelease) -> Result<Installed, InstallFailure> {
-        let document = release.document();
+    pub fn run(&mut self, document: &Release) -> Result<Fetched, InstallFailure> {
         let mut fetched = Fetched {
             of: document.image.segment_count(),
             ..Fetched::default()
@@ -228,16 +254,20 @@ impl Installer<'_> {
         };
         let first = looked.as_ref().map_or(0, |looked| looked.first);
         let mut why = "no delta leads from what runs".to_owned();
-        if let Some(base) = self.base(document) {
+        let lost = self.lost.clone();
+        let is_lost = |way: Way| lost.as_ref().is_some_and(|(lost, _)| way <= *lost);
+        if let Some((_, lost)) = &lost {
+            why.clone_from(lost);
+        } else if let Some(base) = self.base(document) {
             if worth_it(document, &base, looked.as_ref()) {
                 let reason = format!(
                     "it has {}, all frames have {}",
                     ByteCount(base.delta.blob.length),
                     ByteCount(document.full.blob.length)
                 );
-                self.choose(document, Way::Delta, reason, &mut fetched);
+                self.choose(Way::Delta, reason, &mut fetched);
                 match self.by_delta(document, base, first, &mut fetched) {
-                    Ok(slot) => return Ok(Installed { slot, fetched }),
+                    Ok(()) => return Ok(fetched),
                     Err(Left::Failed(failure)) => return Err(failure),
                     Err(Left::Unfit(unfit)) => why = format!("the delta does not fit: {unfit}"),
                 }
@@ -249,29 +279,28 @@ impl Installer<'_> {
             Some(looked) => looked,
             None => self.lists(document, &mut fetched)?,
         };
-        let worth_it = |chunks: &&Chunks| chunks.index.length < looked.rest(document);
+        let worth_it =
+            |chunks: &&Chunks| !is_lost(Way::Chunks) && chunks.index.length < looked.rest(document);
         if let Some(chunks) = document.chunks.as_ref().filter(worth_it) {
-            self.choose(document, Way::Chunks, why.clone(), &mut fetched);
+            self.choose(Way::Chunks, why.clone(), &mut fetched);
             match self.by_chunks(document, chunks, &looked, &mut fetched) {
-                Ok(slot) => return Ok(Installed { slot, fetched }),
+                Ok(()) => return Ok(fetched),
                 Err(Left::Failed(failure)) => return Err(failure),
                 Err(Left::Unfit(unfit)) => why = format!("{why}; chunks do not fit: {unfit}"),
             }
         }
-        self.choose(document, Way::Full, why, &mut fetched);
+        self.choose(Way::Full, why, &mut fetched);
         let mut writer = self.writer(document)?;
         // What was found right stays so: what did not fit began after it.
         writer.skip_to(first);
         self.write_frames(document, &looked, u64::MAX, &mut writer, &mut fetched)?;
         let synced = writer.sync().map_err(slot_failure)?;
-        let slot = self
-            .verify(document, synced, fetched.bytes)
+        self.verify(document, synced, fetched.bytes)
             .map_err(slot_failure)?;
-        Ok(Installed { slot, fetched })
+        Ok(fetched)
     }
 
-    fn choose(&mut self, document: &Release, way: Way, reason: String, fetched: &mut Fetched) {
-        tracing::info!("version {}: {way}: {reason}", document.version);
+    fn choose(&mut self, way: Way, reason: String, fetched: &mut Fetched) {
         fetched.way = way;
         (self.chosen)(Choice { way, reason });
     }
@@ -288,10 +317,10 @@ impl Installer<'_> {
         document: &Release,
         synced: SyncedSlot,
         received: u64,
-    ) -> Result<VerifiedSlot, SlotError> {
+    ) -> Result<(), SlotError> {
         let total = document.image.size;
         let progress = &mut self.progress;
-        synced.verify(&identity(document), self.cancel, &mut |done| {
+        (self.prove)(synced, &identity(document), &mut |done| {
             progress(InstallProgress {
                 stage: Stage::Verifying,
                 done,

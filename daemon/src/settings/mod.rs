@@ -11,6 +11,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
@@ -71,7 +72,7 @@ impl Paper {
 }
 
 /// Where releases come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RepositorySettings {
     /// Base URL, without a trailing slash.
     pub url: String,
@@ -92,7 +93,7 @@ pub struct RepositorySettings {
 }
 
 /// A certificate and the key for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClientIdentity {
     /// PEM, with those that lead to an authority behind it.
     pub certificate: PathBuf,

@@ -39,6 +39,21 @@ impl AlignedBuffer {
     }
 }
 
+/// A buffer for what is written as it comes, of the length of the longest part so far.
+#[derive(Debug, Default)]
+pub(crate) struct SlotBuffer(Option<AlignedBuffer>);
+
+impl SlotBuffer {
+    /// A place for `length` bytes.
+    pub(crate) fn of(&mut self, length: usize) -> &mut [u8] {
+        let kept = self.0.take().filter(|kept| kept.length >= length);
+        let buffer = self
+            .0
+            .insert(kept.unwrap_or_else(|| AlignedBuffer::new(length)));
+        buffer.bytes_mut().get_mut(..length).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -164,14 +164,33 @@ impl Devices for KernelDevices {
         if write && std::fs::metadata(path)?.file_type().is_block_device() {
             flags |= OFlag::O_EXCL;
         }
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(write)
             .custom_flags(flags.bits())
             .open(path)?;
-        let size = file.seek(SeekFrom::End(0))?;
-        Ok(Box::new(KernelDevice { file, size }))
+        device_of(file)
     }
+}
+
+/// A device that somebody has opened, for direct I/O.
+///
+/// # Errors
+/// It has no size.
+pub(crate) fn device_of(mut file: File) -> std::io::Result<Box<dyn BlockDevice>> {
+    let size = file.seek(SeekFrom::End(0))?;
+    Ok(Box::new(KernelDevice { file, size }))
+}
+
+/// Opens a device for another process to read.
+///
+/// # Errors
+/// As the operating system has them.
+pub(crate) fn open_for_another(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_DIRECT.bits())
+        .open(path)
 }
 
 impl BlockDevice for KernelDevice {

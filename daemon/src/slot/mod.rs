@@ -13,7 +13,9 @@ mod read;
 mod verify;
 mod write;
 
+pub(crate) use self::aligned::SlotBuffer;
 pub use self::device::{KernelDevices, SlotError};
+pub(crate) use self::device::{device_of, open_for_another};
 pub use self::locate::{Layout, LocateError, Located, Roots};
 pub use self::ports::{Access, BlockDevice, Devices};
 pub use self::read::SlotReader;

@@ -15,7 +15,8 @@ use switchback_update_core::{
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
 use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused};
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files, Source};
+use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
 use switchbackd::host::{HealthEnd, Host};
 use switchbackd::install::identity;
@@ -85,7 +86,7 @@ pub(crate) struct Directory {
     pub(crate) streams: Arc<Mutex<Vec<u64>>>,
 }
 
-impl Source for Directory {
+impl Files for Directory {
     fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
         std::fs::read(self.root.join(path)).map_err(|_| FetchError::Missing {
             url: path.into(),
@@ -93,14 +94,16 @@ impl Source for Directory {
         })
     }
 
+    fn url(&self, path: &str) -> String {
+        format!("directory:{path}")
+    }
+}
+
+impl Source for Directory {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         self.streams.lock().unwrap().push(offset);
         let bytes = self.file(path, u64::MAX)?;
         Ok(Box::new(io::Cursor::new(bytes[offset as usize..].to_vec())))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("directory:{path}")
     }
 }
 
@@ -334,10 +337,8 @@ impl Device {
         let (sender, jobs) = std::sync::mpsc::channel();
         let cancel = Cancel::default();
         let worker = Worker {
-            source: Box::new(source),
+            fetcher: Box::new(Inside::new(Box::new(source), settings.repository.clone())),
             trust,
-            repository: settings.repository.clone(),
-            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: Reached::default(),

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
-use switchbackd::fetch::{HttpSource, Source, open_url};
+use switchbackd::fetch::{Files, HttpSource, open_url};
 use switchbackd::settings::ClientIdentity;
 
 use super::server::{self, Answer, Identity, Question, Server};
 
 /// An authority for devices, and what it gave one of them.
-struct Devices {
+pub(super) struct Devices {
     authority: CertifiedIssuer<'static, KeyPair>,
     directory: tempfile::TempDir,
 }
 
 impl Devices {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
@@ -45,7 +45,7 @@ impl Devices {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn identity(&self) -> ClientIdentity {
+    pub(super) fn identity(&self) -> ClientIdentity {
         ClientIdentity {
             certificate: self.path("device.pem"),
             key: self.path("device.key"),
@@ -53,7 +53,7 @@ impl Devices {
     }
 
     /// A server that speaks to these devices only, or also to those that show nothing.
-    fn server(
+    pub(super) fn server(
         &self,
         all: bool,
         answers: impl Fn(&Question) -> Answer + Send + Sync + 'static,
@@ -74,7 +74,7 @@ impl Devices {
     }
 }
 
-fn hello(question: &Question) -> Answer {
+pub(super) fn hello(question: &Question) -> Answer {
     server::whole(b"hello", question)
 }
 

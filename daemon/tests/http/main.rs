@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod apart;
 mod http2;
 mod identity;
 mod idle;

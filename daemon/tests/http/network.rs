@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use switchbackd::fetch::{FetchError, HttpSource, Source, open_url};
+use switchbackd::fetch::{FetchError, Files, HttpSource, Source, open_url};
 
 use super::file;
 use super::server::{

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use switchbackd::fetch::{HttpSource, Source, open_url};
+use switchbackd::fetch::{Files, HttpSource, open_url};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::server::{Identity, Server, tasks, whole};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use switchbackd::fetch::{HttpSource, Source};
+use switchbackd::fetch::{Files, HttpSource, Source};
 
 use super::file;
 use super::server::{Server, multi, whole};

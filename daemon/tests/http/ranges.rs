@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use switchbackd::fetch::{FetchError, HttpSource, Source};
+use switchbackd::fetch::{FetchError, Files, HttpSource, Source};
 
 use super::file;
 use super::server::{self, Answer, Question, Server, answer, multi, one_range, parts, single};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use switchbackd::fetch::{FetchError, HttpSource, Source};
+use switchbackd::fetch::{FetchError, Files, HttpSource, Source};
 
 use super::server::{Identity, settings};
 use super::{file, joined};

@@ -9,6 +9,7 @@
 //! printed on the console as one line that starts with `SB: `.
 
 mod cmdline;
+mod fetching;
 mod initramfs;
 mod reboot;
 mod run;

@@ -40,6 +40,7 @@ pub(crate) fn live() -> anyhow::Result<()> {
             .unwrap_or("?"),
         image_version()?
     );
+    crate::fetching::listen()?;
     Supervisor::start()?.supervise()
 }
 

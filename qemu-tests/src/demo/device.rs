@@ -10,14 +10,19 @@ const OBSERVER: &str = "\
 #!/bin/sh
 # One line for each thing seen: J the daemon's journal, W what `switchback watch` says, M memory.
 exec >/dev/ttyS1
-journalctl --follow --lines=all --unit=switchbackd --output=cat | sed -u 's/^/J /' &
+journalctl --follow --lines=all --identifier=switchbackd --output=cat | sed -u 's/^/J /' &
 (while :; do switchback --json watch 2>/dev/null | sed -u 's/^/W /'; sleep 1; done) &
 while :; do
-  pid=$(systemctl show --property=MainPID --value switchbackd)
-  cgroup=/sys/fs/cgroup/system.slice/switchbackd.service
+  cgroup=/sys/fs/cgroup/switchback.slice
   read -r peak <$cgroup/memory.peak
-  high=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status)
-  pss=$(sed -n 's/^Pss:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/smaps_rollup)
+  # Both together: the daemon, and the process that fetches while there is one.
+  high=0 pss=0
+  for pid in $(cat $cgroup/*/cgroup.procs $cgroup/*/*/cgroup.procs 2>/dev/null); do
+    kib=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status 2>/dev/null)
+    high=$((high + ${kib:-0}))
+    kib=$(sed -n 's/^Pss:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/smaps_rollup 2>/dev/null)
+    pss=$((pss + ${kib:-0}))
+  done
   echo \"M $peak $high $pss\"
   sleep 1
 done

@@ -157,8 +157,8 @@ const FILES: &[(&str, &str)] = &[
         include_str!("systemd/serial-login.conf"),
     ),
     (
-        "/etc/systemd/system/switchbackd.service.d/10-memory.conf",
-        include_str!("systemd/daemon-memory.conf"),
+        "/etc/systemd/system/switchback.slice.d/10-memory.conf",
+        include_str!("systemd/slice-memory.conf"),
     ),
     (
         "/etc/systemd/system/systemd-udev-trigger.service.d/10-board.conf",

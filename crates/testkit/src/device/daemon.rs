@@ -11,6 +11,7 @@ use switchback_update_core::{BootId, Phase, PhaseKind, SlotContent};
 use switchbackd::boot::BootControl;
 use switchbackd::cancel::Cancel;
 use switchbackd::driver::{Command, Driver, DriverError, JobEnd, JobId, Message, Parts};
+use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
 use switchbackd::journal::{Journal, RecordError};
 use switchbackd::report;
@@ -76,11 +77,11 @@ impl Boot<'_> {
             return Err(Law::OneDaemonActs.broken(detail));
         }
         let root = self.bench.repository.root_file();
-        let (trust, trust_warning) = match Trust::open(&ports.files, state_directory, root) {
+        let (trust, trust_warnings) = match Trust::open(&ports.files, state_directory, root) {
             Ok(opened) => opened,
             Err(error) => return self.died(&error),
         };
-        if let Some(warning) = opened.warning.or(trust_warning) {
+        if let Some(warning) = opened.warning.into_iter().chain(trust_warnings).next() {
             return Err(Law::RecordsStayWhole.broken(warning));
         }
         let located = |slot: SlotName| Located {
@@ -104,10 +105,11 @@ impl Boot<'_> {
         let (sender, jobs) = channel();
         let (cancel, reached) = (Cancel::default(), Reached::default());
         let worker = Worker {
-            source: Box::new(Server::new(self.bench.clone(), self.world.clone())),
+            fetcher: Box::new(Inside::new(
+                Box::new(Server::new(self.bench.clone(), self.world.clone())),
+                settings.repository.clone(),
+            )),
             trust,
-            repository: settings.repository.clone(),
-            bundle: None,
             device: settings.device.clone(),
             layout: layout.clone(),
             reached: reached.clone(),

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use switchbackd::fetch::{FetchError, Source};
+use switchbackd::fetch::{FetchError, Files, Source};
 
 use crate::board::Bench;
 use crate::repository::{self, ServerFault};
@@ -37,7 +37,7 @@ impl Server {
     }
 }
 
-impl Source for Server {
+impl Files for Server {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         // Each poll begins by asking for the next root.
         if path.ends_with(".root.json") {
@@ -46,11 +46,13 @@ impl Source for Server {
         self.now().file(path, limit)
     }
 
-    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
-        self.now().stream(path, offset)
-    }
-
     fn url(&self, path: &str) -> String {
         self.now().url(path)
+    }
+}
+
+impl Source for Server {
+    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
+        self.now().stream(path, offset)
     }
 }

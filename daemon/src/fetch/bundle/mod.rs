@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use switchback_types::{ProductName, Version};
 
-use super::{FetchError, Source};
+use super::{FetchError, Files, Source};
 use crate::report::chain;
 
 /// Bytes of a tar block.
@@ -231,7 +231,7 @@ impl Bundle {
     }
 }
 
-impl Source for Bundle {
+impl Files for Bundle {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let too_long = || FetchError::TooLong {
             url: self.url(path),
@@ -255,6 +255,12 @@ impl Source for Bundle {
             .map_err(|error| self.transport(path, &error))
     }
 
+    fn url(&self, path: &str) -> String {
+        format!("{}: {path}", self.name)
+    }
+}
+
+impl Source for Bundle {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         if let Some(held) = self.held(path) {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -274,10 +280,6 @@ impl Source for Bundle {
             content: Arc::clone(&self.content),
             number,
         }))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}: {path}", self.name)
     }
 }
 

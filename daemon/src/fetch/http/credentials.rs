@@ -1,17 +1,16 @@
 //! Whom the server is checked against, and what it is shown of this device.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WantsClientCert;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
-use crate::report::chain;
-use crate::settings::ClientIdentity;
+use crate::identity::IdentityError;
 
 /// Why no connection can be made at all.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +31,8 @@ pub enum HttpSetupError {
         path: PathBuf,
     },
     /// The key, or the certificate for it, cannot be used.
-    #[error("{}: {detail}; set `repository.client-certificate` and `repository.client-key` to PEM files that belong together", path.display())]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        detail: String,
-    },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The system gives no way to wait for connections.
     #[error("connections cannot be waited for")]
     System(#[source] io::Error),
@@ -55,29 +49,10 @@ pub(super) fn anonymous(ca_file: &Path) -> Result<ClientConfig, HttpSetupError> 
 /// Connections that show the device's certificate to a server that asks for one.
 pub(super) fn identified(
     ca_file: &Path,
-    identity: &ClientIdentity,
+    identity: CertifiedKey,
 ) -> Result<ClientConfig, HttpSetupError> {
-    let fail = |path: &Path, detail: String| HttpSetupError::Identity {
-        path: path.into(),
-        detail,
-    };
-    let (certificate, key) = (&identity.certificate, &identity.key);
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| fail(certificate, chain(&error)));
-    let certificates = certificates?;
-    if certificates.is_empty() {
-        return Err(fail(certificate, "holds no PEM certificate".into()));
-    }
-    let metadata = std::fs::metadata(key).map_err(|error| fail(key, chain(&error)))?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o007 != 0 {
-        let detail = format!("everyone may read the private key (mode {mode:04o})");
-        return Err(fail(key, detail));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fail(key, chain(&error)))?;
-    let tls = builder(ca_file)?.with_client_auth_cert(certificates, private);
-    Ok(speaking(tls.map_err(|error| fail(key, chain(&error)))?))
+    let shown = Arc::new(SingleCertAndKey::from(identity));
+    Ok(speaking(builder(ca_file)?.with_client_cert_resolver(shown)))
 }
 
 fn builder(ca_file: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, HttpSetupError> {

@@ -11,12 +11,13 @@ mod trouble;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::header::{CONTENT_RANGE, ETAG};
 use hyper::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
+use rustls::sign::CertifiedKey;
 
 use self::client::{Answer, Client, Manner, Question, text};
 use self::connect::authority;
@@ -25,27 +26,16 @@ use self::ranges::HttpParts;
 use self::trouble::{broke, transport};
 use super::multipart::content_range;
 use super::parts::length;
-use super::{FetchError, Parts, Source};
-use crate::settings::RepositorySettings;
+use super::{FetchError, Files, Named, Parts, Source};
+use crate::identity::{Identity, IdentityError};
+use crate::settings::{ClientIdentity, RepositorySettings};
 
 /// Every byte of a small file that came makes its whole time longer, so that this rate is asked of the
 /// server on average.
-const LEAST_RATE: u64 = 256;
+pub(crate) const LEAST_RATE: u64 = 256;
 
 /// A file of this length or less may be asked for to learn something.
 const SMALL: usize = 64 * 1024;
-
-/// What every poll asks for.
-const ASKED_AGAIN: &str = "metadata/timestamp.json";
-
-/// What is known of [`ASKED_AGAIN`].
-#[derive(Debug, Default)]
-struct Seen {
-    /// The version that the server named.
-    tag: Option<String>,
-    /// Another version of it, which came when it was asked whether there is one.
-    ahead: Option<Vec<u8>>,
-}
 
 /// A question for a whole file, unless it is still the one with this tag.
 fn whole(url: &str, known: Option<String>) -> Question {
@@ -78,7 +68,6 @@ pub struct HttpSource {
     version: Mutex<Option<(String, String)>>,
     /// How questions for several ranges are answered.
     ability: Mutex<Ability>,
-    seen: Mutex<Seen>,
     /// A small file that was fetched: a question about it costs little, whatever comes back.
     small: Mutex<Option<String>>,
     /// Whether the last answer came on a connection that can have several under way.
@@ -99,13 +88,27 @@ impl HttpSource {
     /// # Errors
     /// The certificate file is not usable, or the system gives no event queue.
     pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
+        let identity = match &settings.client {
+            Some(client) => Some(certified(client)?),
+            None => None,
+        };
+        Self::showing(settings, identity)
+    }
+
+    /// The same with another key than the one that the settings name.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn showing(
+        settings: &RepositorySettings,
+        identity: Option<CertifiedKey>,
+    ) -> Result<Self, HttpSetupError> {
         Ok(Self {
-            client: client(settings, true)?,
+            client: client(settings, true, identity)?,
             base: settings.url.clone(),
             stall: settings.stall_timeout,
             version: Mutex::default(),
             ability: Mutex::default(),
-            seen: Mutex::default(),
             small: Mutex::default(),
             multiplexed: AtomicBool::default(),
         })
@@ -140,10 +143,6 @@ impl HttpSource {
             tracing::info!("{url}: asked for several ranges: {why}; asking for one at a time");
             *ability = Ability::One;
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a small file whole.
@@ -202,48 +201,41 @@ impl HttpSource {
     }
 }
 
-impl Source for HttpSource {
+impl Files for HttpSource {
     fn file(&self, path: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let named = self.unless(path, limit, None)?;
+        Ok(named.map(|named| named.bytes).unwrap_or_default())
+    }
+
+    fn unless(
+        &self,
+        path: &str,
+        limit: u64,
+        known: Option<&str>,
+    ) -> Result<Option<Named>, FetchError> {
         let url = self.url(path);
-        let again = path == ASKED_AGAIN;
-        // A question whether it had changed has brought it already.
-        let ahead = self.seen().ahead.take_if(|_| again);
-        if let Some(bytes) = ahead {
-            if length(bytes.len()) > limit {
-                return Err(FetchError::TooLong { url, limit });
-            }
-            return Ok(bytes);
-        }
-        let answer = self.client.get(&whole(&url, None))?;
+        let asked = known.is_some();
+        let answer = match self.client.get(&whole(&url, known.map(ToOwned::to_owned))) {
+            Err(FetchError::Status { status: 304, .. }) if asked => return Ok(None),
+            answer => answer?,
+        };
         let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
         let bytes = self.read(answer, &url, limit)?;
-        if again {
-            self.seen().tag = tag;
-        } else if (3..=SMALL).contains(&bytes.len()) {
-            // Three bytes are the least that two ranges with something between them can be of.
+        // Three bytes are the least that two ranges with something between them can be of. What changes under its
+        // name is asked for often, and by others.
+        if (3..=SMALL).contains(&bytes.len()) && !path.ends_with("/timestamp.json") {
             let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
             *small = Some(url);
         }
-        Ok(bytes)
+        Ok(Some(Named { bytes, tag }))
     }
 
-    fn is_unchanged(&self, path: &str) -> Result<bool, FetchError> {
-        let tag = self.seen().tag.clone().filter(|_| path == ASKED_AGAIN);
-        if tag.is_none() {
-            return Ok(false);
-        }
-        let url = self.url(path);
-        let answer = match self.client.get(&whole(&url, tag)) {
-            Ok(answer) => answer,
-            Err(FetchError::Status { status: 304, .. }) => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
-        let ahead = Some(self.read(answer, &url, length(SMALL))?);
-        *self.seen() = Seen { tag, ahead };
-        Ok(false)
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
     }
+}
 
+impl Source for HttpSource {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         let url = self.url(path);
         let range = match offset {
@@ -278,24 +270,32 @@ impl Source for HttpSource {
         let parts = HttpParts::new(self, self.url(path), ranges)?;
         Ok(Box::new(parts))
     }
+}
 
-    fn url(&self, path: &str) -> String {
-        format!("{}/{path}", self.base)
-    }
+fn certified(client: &ClientIdentity) -> Result<CertifiedKey, IdentityError> {
+    let certified = Identity::load(client)?.certified();
+    certified.map_err(|detail| IdentityError {
+        path: client.certificate.clone(),
+        detail,
+    })
 }
 
 /// A client with this device's certificates and patience. Only the repository is shown who asks: not an address that
 /// somebody names for a bundle, nor a host that an answer points to.
-fn client(settings: &RepositorySettings, only_https: bool) -> Result<Arc<Client>, HttpSetupError> {
+fn client(
+    settings: &RepositorySettings,
+    only_https: bool,
+    identity: Option<CertifiedKey>,
+) -> Result<Arc<Client>, HttpSetupError> {
     let manner = Manner {
         tls: credentials::anonymous(&settings.ca_file)?,
-        known: match &settings.client {
-            Some(identity) if only_https => {
+        known: match identity {
+            Some(identity) => {
                 let host: Option<Uri> = settings.url.parse().ok();
                 let tls = credentials::identified(&settings.ca_file, identity)?;
                 host.map(|host| (authority(&host), tls))
             }
-            _ => None,
+            None => None,
         },
         proxies: match &settings.proxy {
             Some(proxy) => Matcher::builder().all(proxy.as_str()).build(),
@@ -316,7 +316,7 @@ pub fn open_url(
     settings: &RepositorySettings,
     url: &str,
 ) -> Result<Box<dyn Read + Send>, FetchError> {
-    let client = client(settings, false).map_err(|error| transport(url, &error))?;
+    let client = client(settings, false, None).map_err(|error| transport(url, &error))?;
     let answer = client.get(&whole(url, None))?;
     Ok(Box::new(answer.body))
 }

@@ -7,13 +7,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use switchback_manifest::{
-    BlobRef, Delta, DeltaFormat, FrameTable, Image, ImageFormat, Pack, Release, TrustedRelease,
+    BlobRef, Delta, DeltaFormat, FrameTable, Image, ImageFormat, Pack, Release,
 };
 use switchback_types::Timestamp;
 use switchback_update_core::InstallFailure;
 
 use super::*;
-use crate::fetch::{FetchError, Source};
+use crate::fetch::{FetchError, Files, Source};
 use crate::slot::testing;
 
 mod chunks;
@@ -48,7 +48,7 @@ impl Memory {
     }
 }
 
-impl Source for Memory {
+impl Files for Memory {
     fn file(&self, path: &str, _limit: u64) -> Result<Vec<u8>, FetchError> {
         self.files
             .get(path)
@@ -56,6 +56,12 @@ impl Source for Memory {
             .ok_or_else(|| Self::missing(path))
     }
 
+    fn url(&self, path: &str) -> String {
+        format!("memory:{path}")
+    }
+}
+
+impl Source for Memory {
     fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
         self.streams.lock().unwrap().push((path.into(), offset));
         let bytes = self.files.get(path).ok_or_else(|| Self::missing(path))?;
@@ -64,10 +70,6 @@ impl Source for Memory {
             rest.truncate(end);
         }
         Ok(Box::new(std::io::Cursor::new(rest)))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("memory:{path}")
     }
 }
 
@@ -191,14 +193,14 @@ fn install_beside(
         layout: &layout,
         running: known_as,
         begun,
+        lost: None,
+        prove: &mut |synced, image, progress| {
+            synced.verify(image, &Cancel::default(), progress).map(drop)
+        },
     }
-    .run(&TrustedRelease::for_tests(release.clone()));
+    .run(release);
     let bytes = std::fs::read(b.path()).unwrap();
-    (
-        result.map(|installed| installed.fetched),
-        bytes,
-        pauses.into_inner(),
-    )
+    (result, bytes, pauses.into_inner())
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! Who this device is to a server that asks: a certificate, and a key that never leaves the daemon.
+//!
+//! The process that talks to the network has the certificate and may have a signature made; it has no key to lose.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
+use crate::report::chain;
+use crate::settings::ClientIdentity;
+
+/// What TLS 1.2 and 1.3 may be signed with here, the best first.
+const SCHEMES: [SignatureScheme; 9] = [
+    SignatureScheme::ED25519,
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA256,
+];
+
+/// The key, or the certificate for it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {detail}; set `repository.client-certificate` and `repository.client-key` to PEM files that belong together", path.display())]
+pub struct IdentityError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub detail: String,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    certificates: String,
+    key: Arc<dyn SigningKey>,
+}
+
+impl Identity {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used.
+    pub fn load(settings: &ClientIdentity) -> Result<Self, IdentityError> {
+        let (certificate, key) = (&settings.certificate, &settings.key);
+        let fail = |path: &Path, detail: String| IdentityError {
+            path: path.into(),
+            detail,
+        };
+        let certificates = std::fs::read_to_string(certificate)
+            .map_err(|error| fail(certificate, chain(&error)))?;
+        let shown = certified(&certificates).map_err(|detail| fail(certificate, detail))?;
+        let metadata = std::fs::metadata(key).map_err(|error| fail(key, chain(&error)))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            let detail = format!("everyone may read the private key (mode {mode:04o})");
+            return Err(fail(key, detail));
+        }
+        let private =
+            PrivateKeyDer::from_pem_file(key).map_err(|error| fail(key, chain(&error)))?;
+        let signing = rustls::crypto::ring::sign::any_supported_type(&private)
+            .map_err(|error| fail(key, chain(&error)))?;
+        let pair = CertifiedKey::new(shown, Arc::clone(&signing));
+        pair.keys_match()
+            .map_err(|error| fail(key, chain(&error)))?;
+        Ok(Self {
+            certificates,
+            key: signing,
+        })
+    }
+
+    /// The certificate and those that lead to an authority (PEM).
+    #[must_use]
+    pub fn certificates(&self) -> &str {
+        &self.certificates
+    }
+
+    /// How the key can sign: numbers of TLS's `SignatureScheme`.
+    #[must_use]
+    pub fn schemes(&self) -> Vec<u16> {
+        let can = |scheme: &SignatureScheme| self.key.choose_scheme(&[*scheme]).is_some();
+        SCHEMES.into_iter().filter(can).map(u16::from).collect()
+    }
+
+    /// Signs `message`, as TLS wants it signed.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>, String> {
+        let scheme = SignatureScheme::from(scheme);
+        let signer = self.key.choose_scheme(&[scheme]);
+        let signer = signer.ok_or_else(|| format!("the client key cannot sign as {scheme:?}"))?;
+        signer.sign(message).map_err(|error| chain(&error))
+    }
+
+    /// Both, for connections of this process.
+    ///
+    /// # Errors
+    /// The certificate is none.
+    pub fn certified(&self) -> Result<CertifiedKey, String> {
+        let shown = certified(&self.certificates)?;
+        Ok(CertifiedKey::new(shown, Arc::clone(&self.key)))
+    }
+}
+
+fn certified(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let read = read.map_err(|error| chain(&error))?;
+    match read.is_empty() {
+        true => Err("holds no PEM certificate".into()),
+        false => Ok(read),
+    }
+}
+
+/// Signs somewhere else.
+pub trait Signing: fmt::Debug + Send + Sync {
+    /// As [`Identity::sign`].
+    ///
+    /// # Errors
+    /// Says why not.
+    fn sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// A key that is somewhere else.
+#[derive(Debug, Clone)]
+pub struct RemoteKey {
+    schemes: Vec<SignatureScheme>,
+    signing: Arc<dyn Signing>,
+}
+
+impl RemoteKey {
+    /// A certificate and the key for it, which can sign in these ways.
+    ///
+    /// # Errors
+    /// The certificate is none, or the key can do nothing.
+    pub fn certified(
+        certificates: &str,
+        schemes: &[u16],
+        signing: Arc<dyn Signing>,
+    ) -> Result<CertifiedKey, String> {
+        let schemes: Vec<_> = schemes.iter().copied().map(SignatureScheme::from).collect();
+        if schemes.is_empty() {
+            return Err("the client key cannot sign".into());
+        }
+        let key = Self { schemes, signing };
+        Ok(CertifiedKey::new(certified(certificates)?, Arc::new(key)))
+    }
+}
+
+impl SigningKey for RemoteKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let mut schemes = self.schemes.iter();
+        let scheme = *schemes.find(|scheme| offered.contains(scheme))?;
+        let signing = Arc::clone(&self.signing);
+        Some(Box::new(RemoteSigner { scheme, signing }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        let first = self.schemes.first().copied();
+        match first.unwrap_or(SignatureScheme::ED25519) {
+            SignatureScheme::ED25519 => SignatureAlgorithm::ED25519,
+            SignatureScheme::ECDSA_NISTP256_SHA256 | SignatureScheme::ECDSA_NISTP384_SHA384 => {
+                SignatureAlgorithm::ECDSA
+            }
+            _ => SignatureAlgorithm::RSA,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RemoteSigner {
+    scheme: SignatureScheme,
+    signing: Arc<dyn Signing>,
+}
+
+impl Signer for RemoteSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let signed = self.signing.sign(u16::from(self.scheme), message);
+        signed.map_err(rustls::Error::General)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
