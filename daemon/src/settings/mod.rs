@@ -97,7 +97,7 @@ pub struct RepositorySettings {
 pub struct ClientIdentity {
     /// PEM, with those that lead to an authority behind it.
     pub certificate: PathBuf,
-    /// PEM.
+    /// PEM, or where it is in a token (`pkcs11:…`).
     pub key: PathBuf,
 }
 

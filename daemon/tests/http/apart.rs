@@ -542,7 +542,7 @@ fn a_process_that_speaks_nonsense_is_left() {
     for (said, part) in [
         (long, "nothing of it was used"),
         (without_end, "more than any message"),
-        (nested, "recursion"),
+        (nested, "expected value"),
         (text, "xxx"),
         (unasked, "something else"),
         (message(DONE, b""), "something else"),

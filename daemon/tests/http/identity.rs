@@ -35,6 +35,10 @@ impl Devices {
         devices
     }
 
+    pub(super) fn authority(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.authority
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -21,6 +21,7 @@ mod publisher;
 mod ranges;
 mod real;
 mod server;
+mod token;
 
 /// Bytes that differ from place to place.
 fn file(length: u32) -> Vec<u8> {

@@ -2,6 +2,11 @@
 //!
 //! The process that talks to the network has the certificate and may have a signature made; it has no key to lose.
 
+#[cfg(feature = "pkcs11")]
+mod token;
+#[cfg(feature = "pkcs11")]
+mod uri;
+
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +35,7 @@ const SCHEMES: [SignatureScheme; 9] = [
 
 /// The key, or the certificate for it, cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {detail}; set `repository.client-certificate` and `repository.client-key` to PEM files that belong together", path.display())]
+#[error("{}: {detail}; set `repository.client-certificate` and `repository.client-key` to a certificate and the key for it", path.display())]
 pub struct IdentityError {
     /// The file.
     pub path: PathBuf,
@@ -59,19 +64,18 @@ impl Identity {
         let certificates = std::fs::read_to_string(certificate)
             .map_err(|error| fail(certificate, chain(&error)))?;
         let shown = certified(&certificates).map_err(|detail| fail(certificate, detail))?;
-        let metadata = std::fs::metadata(key).map_err(|error| fail(key, chain(&error)))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o007 != 0 {
-            let detail = format!("everyone may read the private key (mode {mode:04o})");
-            return Err(fail(key, detail));
-        }
-        let private =
-            PrivateKeyDer::from_pem_file(key).map_err(|error| fail(key, chain(&error)))?;
-        let signing = rustls::crypto::ring::sign::any_supported_type(&private)
-            .map_err(|error| fail(key, chain(&error)))?;
-        let pair = CertifiedKey::new(shown, Arc::clone(&signing));
-        pair.keys_match()
-            .map_err(|error| fail(key, chain(&error)))?;
+        let address = key.to_string_lossy();
+        let signing = match address.starts_with("pkcs11:") {
+            true => in_token(&address).map_err(|detail| fail(key, detail))?,
+            false => in_file(key).map_err(|detail| fail(key, detail))?,
+        };
+        CertifiedKey::new(shown, Arc::clone(&signing))
+            .keys_match()
+            .or_else(|error| match error {
+                // What a token holds is not shown; the server finds out.
+                rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown) => Ok(()),
+                error => Err(fail(key, chain(&error))),
+            })?;
         Ok(Self {
             certificates,
             key: signing,
@@ -110,6 +114,29 @@ impl Identity {
         let shown = certified(&self.certificates)?;
         Ok(CertifiedKey::new(shown, Arc::clone(&self.key)))
     }
+}
+
+fn in_file(path: &Path) -> Result<Arc<dyn SigningKey>, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| chain(&error))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        return Err(format!(
+            "everyone may read the private key (mode {mode:04o})"
+        ));
+    }
+    let private = PrivateKeyDer::from_pem_file(path).map_err(|error| chain(&error))?;
+    rustls::crypto::ring::sign::any_supported_type(&private).map_err(|error| chain(&error))
+}
+
+#[cfg(feature = "pkcs11")]
+fn in_token(address: &str) -> Result<Arc<dyn SigningKey>, String> {
+    let (schemes, signing) = token::open(address)?;
+    Ok(Arc::new(RemoteKey { schemes, signing }))
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn in_token(_: &str) -> Result<Arc<dyn SigningKey>, String> {
+    Err("this daemon was built without the feature `pkcs11`".into())
 }
 
 fn certified(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
