@@ -7,7 +7,7 @@
 
 mod publisher;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use switchback_types::Timestamp;
@@ -142,6 +142,71 @@ fn repository_put_back_to_an_older_state_is_refused_also_after_a_restart() {
     match ask(&mut publisher.trust(&state), &source, NOW) {
         Asked::Untrusted(detail) => assert!(detail.contains("timestamp.json"), "{detail}"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn memory_that_is_damaged_lost_or_put_back_lowers_nothing() {
+    type Harm = fn(&Path, &Path);
+    let each = |state: &Path, change: &dyn Fn(&Path)| {
+        let copies: Vec<_> = ["trust.0", "trust.1"]
+            .iter()
+            .map(|copy| state.join(copy))
+            .filter(|copy| copy.exists())
+            .collect();
+        assert!(!copies.is_empty());
+        copies.iter().for_each(|copy| change(copy));
+    };
+    let damage: Harm = |copy, _| std::fs::write(copy, "nothing").unwrap();
+    let lose: Harm = |copy, _| std::fs::remove_file(copy).unwrap();
+    let put_back: Harm = |copy, old| {
+        let name = copy.file_name().unwrap();
+        let old = std::fs::read(old.join(name)).unwrap_or_else(|_| {
+            // This copy was not there then.
+            std::fs::read(old.join("trust.0")).unwrap()
+        });
+        std::fs::write(copy, old).unwrap();
+    };
+    for harm in [damage, lose, put_back] {
+        let publisher = Publisher::new();
+        let source = source(&publisher);
+        let (state, old) = (publisher.path("state"), publisher.path("old"));
+        let timestamp = publisher.path("repo/metadata/timestamp.json");
+        ask(&mut publisher.trust(&state), &source, NOW);
+        std::fs::create_dir(&old).unwrap();
+        for entry in std::fs::read_dir(&state).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, old.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let stale = std::fs::read(&timestamp).unwrap();
+        publisher.publish("2");
+        let offered = ask(&mut publisher.trust(&state), &source, NOW);
+        assert_eq!(version(&offered), "2");
+        each(&state, &|copy| harm(copy, &old));
+        let (mut trust, warnings) = publisher.open_trust(&state);
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.contains("begins again from the built-in root")),
+            "{warnings:?}"
+        );
+        // The repository as it was before is refused, also after a restart; as it is, taken.
+        let fresh = std::fs::read(&timestamp).unwrap();
+        std::fs::write(&timestamp, stale).unwrap();
+        let asked = ask(&mut trust, &source, NOW);
+        assert!(
+            matches!(&asked, Asked::Untrusted(detail) if detail.contains("timestamp.json")),
+            "{asked:?}"
+        );
+        drop(trust);
+        let (mut trust, _) = publisher.open_trust(&state);
+        assert!(matches!(ask(&mut trust, &source, NOW), Asked::Untrusted(_)));
+        std::fs::write(&timestamp, fresh).unwrap();
+        assert_eq!(version(&ask(&mut trust, &source, NOW)), "2");
+        drop(trust);
+        publisher.trust(&state);
     }
 }
 

@@ -76,12 +76,17 @@ impl Publisher {
     }
 
     pub(crate) fn trust(&self, state: &Path) -> Trust {
+        let (trust, warnings) = self.open_trust(state);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        trust
+    }
+
+    /// The same with what was wrong.
+    pub(crate) fn open_trust(&self, state: &Path) -> (Trust, Vec<String>) {
         let root = self.path("repo/metadata/1.root.json");
         let files: std::sync::Arc<dyn switchbackd::journal::RecordFiles> =
             std::sync::Arc::new(switchbackd::journal::DiskFiles);
-        let (trust, warnings) = Trust::open(&files, state, &root).unwrap();
-        assert!(warnings.is_empty(), "{warnings:?}");
-        trust
+        Trust::open(&files, state, &root).unwrap()
     }
 }
 

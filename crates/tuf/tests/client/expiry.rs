@@ -133,6 +133,8 @@ fn clocks_that_step_never_stop_polling_and_leave_no_trace() {
         (Some("2026-05-31T23:59:59Z"), true),
         (Some("2026-05-28T00:00:00Z"), true),
         (Some("2038-01-19T03:14:07Z"), false),
+        (Some("2038-01-19T03:14:08Z"), false),
+        (Some("2106-02-07T06:28:16Z"), false),
         (Some("2026-06-01T00:00:00Z"), true),
         (Some("1970-01-02T00:00:00Z"), true),
         (None, true),
