@@ -1,14 +1,19 @@
 //! Bodies of the fuzz targets. Each takes arbitrary bytes and fails only when a promise of the
 //! daemon is broken.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use switchback_boot_env::contract::ContractKind;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{BootId, BootObservation, Event, Facts, SlotBoot, step};
 
 use crate::fetch::multipart::{Multipart, boundary};
-use crate::fetch::{Bundle, Files as _, Source as _};
+use crate::fetch::{Bundle, BundlePlace, Files as _, Source as _};
+use crate::fetcher::{Fetcher as _, Remote};
 use crate::journal::parts;
-use crate::settings;
+use crate::settings::{self, RepositorySettings};
 
 /// One copy of a record: what is accepted is what would be written.
 pub fn record(data: &[u8]) {
@@ -69,6 +74,42 @@ pub fn bundle(data: &[u8]) {
             let read = std::io::copy(&mut stream, &mut std::io::sink());
             assert!(read.is_err() || read.is_ok_and(|read| read <= data.len() as u64));
         }
+    }
+}
+
+/// What a process says that fetches and was taken over: the daemon takes no file longer than it asked for, shows text
+/// in one line, and goes on.
+pub fn fetcher(data: &[u8]) {
+    // More than a socket holds would have to be written while it is read.
+    let data = data.get(..data.len().min(64 * 1024)).unwrap_or_default();
+    let Ok((ours, mut theirs)) = std::os::unix::net::UnixStream::pair() else {
+        return;
+    };
+    theirs.write_all(data).expect("there is room");
+    theirs
+        .shutdown(std::net::Shutdown::Write)
+        .expect("it is open");
+    let repository = RepositorySettings {
+        url: "https://repository".into(),
+        ca_file: PathBuf::new(),
+        root_file: PathBuf::new(),
+        poll_interval: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
+        max_rate: None,
+        proxy: None,
+        client: None,
+    };
+    let mut remote = Remote::over(ours, repository).expect("a socket can be used");
+    for _ in 0..3 {
+        match remote.repository().unless("x", 1000, Some("tag")) {
+            Ok(Some(named)) => assert!(named.bytes.len() <= 1000),
+            Ok(None) => {}
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        }
+    }
+    let bundle = BundlePlace::Url("https://bundle".into());
+    if let Err(error) = remote.open_bundle(bundle) {
+        assert!(!error.contains(char::is_control));
     }
 }
 

@@ -117,6 +117,7 @@ const TARGETS: &[Target] = &[
     ("daemon", "journal", switchbackd::fuzz::journal),
     ("daemon", "settings", switchbackd::fuzz::settings),
     ("daemon", "bundle", switchbackd::fuzz::bundle),
+    ("daemon", "fetcher", switchbackd::fuzz::fetcher),
     ("daemon", "multipart", switchbackd::fuzz::multipart),
 ];
 

@@ -7,15 +7,17 @@ use switchback_types::{ProductName, Version};
 use switchback_update_core::InstallFailure;
 
 use super::{Fetcher, Order};
-use crate::fetch::{Bundle, BundlePlace, Files, Source, open_url};
+use crate::fetch::{Bundle, BundlePlace, FetchError, Files, Source};
 use crate::install::{Installed, Installer};
 use crate::report::chain;
-use crate::settings::RepositorySettings;
+
+/// Opens a bundle's address.
+pub type Opener = dyn Fn(&str) -> Result<Box<dyn Read + Send>, FetchError> + Send;
 
 /// A repository, and a bundle if one is open.
 pub struct Inside {
     source: Box<dyn Source>,
-    repository: RepositorySettings,
+    opener: Box<Opener>,
     bundle: Option<Bundle>,
 }
 
@@ -28,12 +30,26 @@ impl fmt::Debug for Inside {
 }
 
 impl Inside {
-    /// Fetches from `source`, and bundles as `repository` says.
+    /// Fetches from `source`; bundles have no addresses.
     #[must_use]
-    pub fn new(source: Box<dyn Source>, repository: RepositorySettings) -> Self {
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self::with(
+            source,
+            Box::new(|url| {
+                Err(FetchError::Missing {
+                    url: url.into(),
+                    status: 404,
+                })
+            }),
+        )
+    }
+
+    /// Fetches from `source`, and bundles by `opener`.
+    #[must_use]
+    pub fn with(source: Box<dyn Source>, opener: Box<Opener>) -> Self {
         Self {
             source,
-            repository,
+            opener,
             bundle: None,
         }
     }
@@ -57,7 +73,7 @@ impl Fetcher for Inside {
         let (name, reader): (_, Box<dyn Read + Send>) = match place {
             BundlePlace::File { name, file } => (name, Box::new(BufReader::new(file))),
             BundlePlace::Url(url) => {
-                let reader = open_url(&self.repository, &url).map_err(|error| chain(&error))?;
+                let reader = (self.opener)(&url).map_err(|error| chain(&error))?;
                 (url, reader)
             }
         };

@@ -11,7 +11,7 @@ use crate::fetch::FetchError;
 use crate::install::{Choice, Fetched, InstallProgress, Way};
 use crate::settings::RepositorySettings;
 
-/// The first thing the daemon says.
+/// The first thing the daemon says. The certificates (PEM) that servers are checked against are behind it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// How the repository is reached.

@@ -25,7 +25,7 @@ use crate::fetch::{BundlePlace, Files};
 use crate::install::{Choice, InstallProgress, Installed};
 use crate::slot::Layout;
 
-pub use self::inside::Inside;
+pub use self::inside::{Inside, Opener};
 pub use self::remote::Remote;
 pub use self::serve::{ServeError, serve};
 

@@ -79,6 +79,19 @@ impl Remote {
         }
     }
 
+    /// The same with a connection that is there already.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn over(stream: UnixStream, repository: RepositorySettings) -> io::Result<Self> {
+        let remote = Self::new(Path::new("/nowhere"), repository, None);
+        let channel = Channel::new(stream)?;
+        *remote
+            .process()
+            .channel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(channel);
+        Ok(remote)
+    }
+
     fn process(&self) -> &Process {
         &self.repository.process
     }
@@ -323,7 +336,14 @@ impl Process {
             repository,
             identity,
         };
-        channel.send(&hello, &[], &[])?;
+        let authorities = std::fs::read(&self.repository.ca_file).map_err(|error| {
+            let path = self.repository.ca_file.display();
+            let detail = format!(
+                "{path}: cannot be read ({error}); set `repository.ca-file` to a PEM file with certificates"
+            );
+            io::Error::new(error.kind(), detail)
+        })?;
+        channel.send(&hello, &authorities, &[])?;
         Ok(channel)
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustls::sign::CertifiedKey;
 use switchback_manifest::Release;
 use switchback_update_core::{ImageIdentity, InstallFailure};
 
@@ -18,10 +19,13 @@ use super::inside::Inside;
 use super::messages::{Answer, Call, Hello, Install, Reply, Request};
 use super::slots::{Daemon, GivenSlots};
 use crate::cancel::Cancel;
-use crate::fetch::{BundlePlace, FetchError, HttpSource, Source};
+use crate::fetch::{
+    BundlePlace, Credentials, FetchError, HttpSetupError, HttpSource, Source, open_url,
+};
 use crate::identity::{RemoteKey, Signing};
 use crate::install::{Fetched, Installer};
 use crate::report::chain;
+use crate::settings::RepositorySettings;
 use crate::slot::{Layout, Located, SlotError};
 
 /// Why the process ends.
@@ -46,11 +50,14 @@ pub fn serve(stream: UnixStream) -> Result<(), ServeError> {
         .spawn(move || end_with(&watched))
         .map_err(ServeError::Connection)?;
     let mut channel = Channel::new(stream).map_err(ServeError::Connection)?;
-    let (hello, _) = channel
+    let (hello, length) = channel
         .head::<Hello>(&mut || Ok(()))
         .map_err(ServeError::Daemon)?;
+    let authorities = channel.body(length, &mut || Ok(()));
+    let authorities = authorities.map_err(ServeError::Daemon)?;
     let daemon = Daemon::new(channel);
-    let mut serving = Serving::new(hello, daemon);
+    let mut serving = Serving::new(hello, &authorities, daemon);
+    drop(authorities);
     loop {
         match serving.next() {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -89,7 +96,7 @@ impl Signing for ByDaemon {
 }
 
 impl Serving {
-    fn new(hello: Hello, daemon: Daemon) -> Self {
+    fn new(hello: Hello, authorities: &[u8], daemon: Daemon) -> Self {
         let identity = hello.identity.map(|shown| {
             let signing = Arc::new(ByDaemon(daemon.clone()));
             RemoteKey::certified(&shown.certificates, &shown.schemes, signing)
@@ -97,10 +104,7 @@ impl Serving {
         let repository = hello.repository;
         let inside = identity
             .transpose()
-            .and_then(|identity| {
-                HttpSource::showing(&repository, identity).map_err(|error| chain(&error))
-            })
-            .map(|source| Inside::new(Box::new(source), repository));
+            .and_then(|identity| connect(repository, authorities, identity));
         Self { daemon, inside }
     }
 
@@ -207,6 +211,20 @@ impl Serving {
         }
         .run(&document)
     }
+}
+
+fn connect(
+    repository: RepositorySettings,
+    authorities: &[u8],
+    identity: Option<CertifiedKey>,
+) -> Result<Inside, String> {
+    let told = |error: HttpSetupError| chain(&error);
+    let credentials = Credentials::new(&repository.ca_file, authorities, identity).map_err(told)?;
+    let source = HttpSource::with(&repository, &credentials).map_err(told)?;
+    Ok(Inside::with(
+        Box::new(source),
+        Box::new(move |url| open_url(&repository, &credentials, url)),
+    ))
 }
 
 /// What is told is not waited for with anything but patience: if nobody hears, the process ends anyway.

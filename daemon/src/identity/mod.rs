@@ -106,12 +106,15 @@ impl Identity {
         signer.sign(message).map_err(|error| chain(&error))
     }
 
-    /// Both, for connections of this process.
+    /// Both, for connections of this process; `path` is where the certificate was.
     ///
     /// # Errors
     /// The certificate is none.
-    pub fn certified(&self) -> Result<CertifiedKey, String> {
-        let shown = certified(&self.certificates)?;
+    pub fn certified(&self, path: &Path) -> Result<CertifiedKey, IdentityError> {
+        let shown = certified(&self.certificates).map_err(|detail| IdentityError {
+            path: path.into(),
+            detail,
+        })?;
         Ok(CertifiedKey::new(shown, Arc::clone(&self.key)))
     }
 }

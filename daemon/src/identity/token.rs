@@ -162,7 +162,7 @@ impl Signing for TokenKey {
 
 /// ECDSA's two numbers as TLS has them (DER) from how tokens have them: one behind the other, of equal length.
 fn pair(raw: &[u8]) -> Option<Vec<u8>> {
-    if raw.is_empty() || raw.len() % 2 != 0 || raw.len() > 96 {
+    if raw.is_empty() || !raw.len().is_multiple_of(2) || raw.len() > 96 {
         return None;
     }
     let mut both = Vec::new();

@@ -337,7 +337,7 @@ impl Device {
         let (sender, jobs) = std::sync::mpsc::channel();
         let cancel = Cancel::default();
         let worker = Worker {
-            fetcher: Box::new(Inside::new(Box::new(source), settings.repository.clone())),
+            fetcher: Box::new(Inside::new(Box::new(source))),
             trust,
             device: settings.device.clone(),
             layout: layout.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
-use switchbackd::fetch::{Files, HttpSource, open_url};
+use switchbackd::fetch::{Credentials, Files, HttpSource, open_url};
 use switchbackd::settings::ClientIdentity;
 
 use super::server::{self, Answer, Identity, Question, Server};
@@ -94,7 +94,7 @@ fn a_server_is_shown_the_certificate_that_it_asks_for() {
     assert_eq!(source.file("x", 5).unwrap(), b"hello");
     // A bundle's address is somebody's word, even if it leads there.
     let url = format!("{}/x.bundle", settings.url);
-    assert!(open_url(&settings, &url).is_err());
+    assert!(open_url(&settings, &Credentials::read(&settings).unwrap(), &url).is_err());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use switchbackd::fetch::{FetchError, Files, HttpSource, Source, open_url};
+use switchbackd::fetch::{Credentials, FetchError, Files, HttpSource, Source, open_url};
 
 use super::file;
 use super::server::{
@@ -332,5 +332,8 @@ fn a_bundle_may_come_from_a_plain_address() {
     let server = Server::of(b"", server::whole);
     let settings = settings("https://localhost:1", server.ca_file());
     let url = format!("http://localhost:{}/x.bundle", python.port);
-    assert!(all(open_url(&settings, &url).unwrap()).unwrap() == file(100_000));
+    assert!(
+        all(open_url(&settings, &Credentials::read(&settings).unwrap(), &url).unwrap()).unwrap()
+            == file(100_000)
+    );
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use switchbackd::fetch::{Files, HttpSource, open_url};
+use switchbackd::fetch::{Credentials, Files, HttpSource, open_url};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::server::{Identity, Server, tasks, whole};
@@ -99,7 +99,12 @@ fn a_plain_address_is_asked_for_from_the_proxy_itself() {
     let mut settings = server.settings();
     settings.proxy = Some(format!("http://localhost:{}", proxy.port));
     let mut bytes = Vec::new();
-    let mut stream = open_url(&settings, "http://updates.invalid/x.bundle?y=1").unwrap();
+    let mut stream = open_url(
+        &settings,
+        &Credentials::read(&settings).unwrap(),
+        "http://updates.invalid/x.bundle?y=1",
+    )
+    .unwrap();
     stream.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     let question = "GET http://updates.invalid/x.bundle?y=1 HTTP/1.1";

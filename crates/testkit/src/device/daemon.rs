@@ -105,10 +105,10 @@ impl Boot<'_> {
         let (sender, jobs) = channel();
         let (cancel, reached) = (Cancel::default(), Reached::default());
         let worker = Worker {
-            fetcher: Box::new(Inside::new(
-                Box::new(Server::new(self.bench.clone(), self.world.clone())),
-                settings.repository.clone(),
-            )),
+            fetcher: Box::new(Inside::new(Box::new(Server::new(
+                self.bench.clone(),
+                self.world.clone(),
+            )))),
             trust,
             device: settings.device.clone(),
             layout: layout.clone(),

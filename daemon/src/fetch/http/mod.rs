@@ -17,18 +17,16 @@ use std::time::{Duration, Instant};
 use hyper::header::{CONTENT_RANGE, ETAG};
 use hyper::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
-use rustls::sign::CertifiedKey;
 
 use self::client::{Answer, Client, Manner, Question, text};
 use self::connect::authority;
-pub use self::credentials::HttpSetupError;
+pub use self::credentials::{Credentials, HttpSetupError};
 use self::ranges::HttpParts;
 use self::trouble::{broke, transport};
 use super::multipart::content_range;
 use super::parts::length;
 use super::{FetchError, Files, Named, Parts, Source};
-use crate::identity::{Identity, IdentityError};
-use crate::settings::{ClientIdentity, RepositorySettings};
+use crate::settings::RepositorySettings;
 
 /// Every byte of a small file that came makes its whole time longer, so that this rate is asked of the
 /// server on average.
@@ -88,23 +86,19 @@ impl HttpSource {
     /// # Errors
     /// The certificate file is not usable, or the system gives no event queue.
     pub fn new(settings: &RepositorySettings) -> Result<Self, HttpSetupError> {
-        let identity = match &settings.client {
-            Some(client) => Some(certified(client)?),
-            None => None,
-        };
-        Self::showing(settings, identity)
+        Self::with(settings, &Credentials::read(settings)?)
     }
 
-    /// The same with another key than the one that the settings name.
+    /// The same with certificates and a key that were read already.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub fn showing(
+    /// The system gives no event queue.
+    pub fn with(
         settings: &RepositorySettings,
-        identity: Option<CertifiedKey>,
+        credentials: &Credentials,
     ) -> Result<Self, HttpSetupError> {
         Ok(Self {
-            client: client(settings, true, identity)?,
+            client: client(settings, credentials, true)?,
             base: settings.url.clone(),
             stall: settings.stall_timeout,
             version: Mutex::default(),
@@ -272,30 +266,22 @@ impl Source for HttpSource {
     }
 }
 
-fn certified(client: &ClientIdentity) -> Result<CertifiedKey, IdentityError> {
-    let certified = Identity::load(client)?.certified();
-    certified.map_err(|detail| IdentityError {
-        path: client.certificate.clone(),
-        detail,
-    })
-}
-
 /// A client with this device's certificates and patience. Only the repository is shown who asks: not an address that
 /// somebody names for a bundle, nor a host that an answer points to.
 fn client(
     settings: &RepositorySettings,
+    credentials: &Credentials,
     only_https: bool,
-    identity: Option<CertifiedKey>,
 ) -> Result<Arc<Client>, HttpSetupError> {
     let manner = Manner {
-        tls: credentials::anonymous(&settings.ca_file)?,
-        known: match identity {
-            Some(identity) => {
+        tls: credentials.anonymous()?,
+        known: match &credentials.identity {
+            Some(identity) if only_https => {
                 let host: Option<Uri> = settings.url.parse().ok();
-                let tls = credentials::identified(&settings.ca_file, identity)?;
+                let tls = credentials.identified(identity.clone())?;
                 host.map(|host| (authority(&host), tls))
             }
-            None => None,
+            _ => None,
         },
         proxies: match &settings.proxy {
             Some(proxy) => Matcher::builder().all(proxy.as_str()).build(),
@@ -311,12 +297,13 @@ fn client(
 /// The file at any address, as a stream, for a bundle.
 ///
 /// # Errors
-/// The certificates cannot be used, or there is no such file.
+/// There is no such file, or the server cannot be reached.
 pub fn open_url(
     settings: &RepositorySettings,
+    credentials: &Credentials,
     url: &str,
 ) -> Result<Box<dyn Read + Send>, FetchError> {
-    let client = client(settings, false, None).map_err(|error| transport(url, &error))?;
+    let client = client(settings, credentials, false).map_err(|error| transport(url, &error))?;
     let answer = client.get(&whole(url, None))?;
     Ok(Box::new(answer.body))
 }
