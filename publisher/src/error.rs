@@ -370,6 +370,14 @@ pub enum RepoError {
         /// The channel.
         channel: String,
     },
+    /// A file is no set of flags.
+    #[error("{}: {detail}", path.display())]
+    Flags {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and of which flag.
+        detail: String,
+    },
     /// The channel would go back.
     #[error(
         "channel {channel} is at {from} (sequence {from_sequence}); {to} (sequence {to_sequence}) is older and devices would not take it; say --allow-downgrade if that is meant"
@@ -468,6 +476,7 @@ impl RepoError {
             | Self::NoSuchProduct { .. }
             | Self::WhichProduct { .. }
             | Self::NoSuchRelease { .. }
+            | Self::Flags { .. }
             | Self::NoSuchChannel { .. } => ExitKind::Input,
             Self::Busy { .. } => ExitKind::Busy,
         }

@@ -277,7 +277,7 @@ mod tests {
         assert!(is_metadata("metadata/12.snapshot.json"));
         for other in [
             "metadata/timestamp.json",
-            "metadata/12.flags.json",
+            "metadata/12.other.json",
             "metadata/x.root.json",
             "metadata/12.root.json.bak",
         ] {

@@ -16,7 +16,7 @@ use crate::edit::Workplace;
 use crate::error::{RepoError, io};
 use crate::keys::Keys;
 use crate::metadata::{Metadata, SPEC_VERSION, Signing, expiry};
-use crate::repository::{Repository, channel_pattern, release_pattern};
+use crate::repository::{Repository, channel_pattern, flag_pattern, release_pattern};
 use crate::role::{Lifetimes, Role};
 use crate::signing;
 use crate::store::Store;
@@ -166,6 +166,7 @@ fn first_metadata(signing: &Signing<'_>, products: &[ProductName]) -> Result<Met
         targets,
         releases: empty(Role::Releases),
         channels: empty(Role::Channels),
+        flags: empty(Role::Flags),
         snapshot: Snapshot::new(spec(), ONE, expiry(signing, Role::Snapshot)),
         timestamp: schema::Timestamp::new(spec(), ONE, expiry(signing, Role::Timestamp)),
     })
@@ -179,9 +180,10 @@ fn delegations(keys: &Keys, products: &[ProductName]) -> Result<Delegations, Rep
         .iter()
         .filter(|product| seen.insert(*product))
         .collect();
-    for role in [Role::Releases, Role::Channels] {
+    for role in [Role::Releases, Role::Channels, Role::Flags] {
         let pattern = match role {
             Role::Channels => channel_pattern,
+            Role::Flags => flag_pattern,
             _ => release_pattern,
         };
         let (id, key) = public_key(keys, role)?;

@@ -25,6 +25,7 @@ mod error;
 mod exit;
 pub mod explain;
 mod filesystem;
+pub mod flags;
 mod format;
 pub mod gc;
 pub mod init;

@@ -32,6 +32,7 @@ pub struct Metadata {
     pub(crate) targets: Targets,
     pub(crate) releases: Targets,
     pub(crate) channels: Targets,
+    pub(crate) flags: Targets,
     pub(crate) snapshot: Snapshot,
     pub(crate) timestamp: schema::Timestamp,
 }
@@ -84,6 +85,7 @@ impl Metadata {
         Ok(Self {
             releases: delegated(Role::Releases)?,
             channels: delegated(Role::Channels)?,
+            flags: delegated(Role::Flags)?,
             root: loaded.root().signed.clone(),
             published_root: loaded.root().signed.clone(),
             snapshot: loaded.snapshot().signed.clone(),
@@ -100,6 +102,7 @@ impl Metadata {
             Role::Targets => self.targets.version,
             Role::Releases => self.releases.version,
             Role::Channels => self.channels.version,
+            Role::Flags => self.flags.version,
             Role::Snapshot => self.snapshot.version,
             Role::Timestamp => self.timestamp.version,
         }
@@ -114,6 +117,7 @@ impl Metadata {
             Role::Targets => self.targets.expires,
             Role::Releases => self.releases.expires,
             Role::Channels => self.channels.expires,
+            Role::Flags => self.flags.expires,
             Role::Snapshot => self.snapshot.expires,
             Role::Timestamp => self.timestamp.expires,
         };
@@ -136,7 +140,7 @@ impl Metadata {
     }
 
     /// Refuses when a role that will not be signed anew has expired: devices would not accept
-    /// what is published.
+    /// what is published. Of flags no device asks when it looks for a release.
     ///
     /// # Errors
     /// [`RepoError::Expired`].
@@ -145,7 +149,8 @@ impl Metadata {
         now: Timestamp,
         renewed: &BTreeSet<Role>,
     ) -> Result<(), RepoError> {
-        for role in Role::ALL.into_iter().filter(|role| !renewed.contains(role)) {
+        let matters = |role: &Role| !renewed.contains(role) && *role != Role::Flags;
+        for role in Role::ALL.into_iter().filter(matters) {
             let at = self.expires(role);
             if at <= now {
                 return Err(RepoError::Expired { role, at });
@@ -212,6 +217,7 @@ impl Metadata {
             Role::Targets => (&mut self.targets.version, &mut self.targets.expires),
             Role::Releases => (&mut self.releases.version, &mut self.releases.expires),
             Role::Channels => (&mut self.channels.version, &mut self.channels.expires),
+            Role::Flags => (&mut self.flags.version, &mut self.flags.expires),
             Role::Snapshot => (&mut self.snapshot.version, &mut self.snapshot.expires),
             Role::Timestamp => (&mut self.timestamp.version, &mut self.timestamp.expires),
         };
@@ -243,6 +249,7 @@ impl Metadata {
             Role::Targets => self.sign_as(role, self.targets.clone(), &keys),
             Role::Releases => self.sign_as(role, self.releases.clone(), &keys),
             Role::Channels => self.sign_as(role, self.channels.clone(), &keys),
+            Role::Flags => self.sign_as(role, self.flags.clone(), &keys),
             Role::Snapshot => self.sign_as(role, self.snapshot.clone(), &keys),
             Role::Timestamp => self.sign_as(role, self.timestamp.clone(), &keys),
         }
@@ -268,12 +275,15 @@ impl Metadata {
         let parent = match role {
             Role::Root | Role::Timestamp => return,
             Role::Snapshot => &mut self.timestamp.meta,
-            Role::Targets | Role::Releases | Role::Channels => &mut self.snapshot.meta,
+            Role::Targets | Role::Releases | Role::Channels | Role::Flags => {
+                &mut self.snapshot.meta
+            }
         };
         let version = match role {
             Role::Snapshot => self.snapshot.version,
             Role::Releases => self.releases.version,
             Role::Channels => self.channels.version,
+            Role::Flags => self.flags.version,
             _ => self.targets.version,
         };
         parent.insert(format!("{role}.json"), metafile(version, bytes));
@@ -292,10 +302,12 @@ pub(crate) fn expiry(signing: &Signing<'_>, role: Role) -> jiff_tough::Timestamp
 /// the order in which they may be written.
 fn with_followers(changed: &BTreeSet<Role>) -> BTreeSet<Role> {
     let mut roles = changed.clone();
-    if roles
-        .iter()
-        .any(|role| matches!(role, Role::Targets | Role::Releases | Role::Channels))
-    {
+    if roles.iter().any(|role| {
+        matches!(
+            role,
+            Role::Targets | Role::Releases | Role::Channels | Role::Flags
+        )
+    }) {
         roles.insert(Role::Snapshot);
     }
     if roles.contains(&Role::Snapshot) {

@@ -11,6 +11,7 @@ use switchback_types::{ByteCount, Compatible, Digest, ProductName};
 use crate::bundle::Bundled;
 use crate::channel::ChannelSet;
 use crate::explain::{DeltaExplained, DeltaHeader, Explained, PartsExplained};
+use crate::flags::FlagsReport;
 use crate::gc::Collected;
 use crate::inspect::{FileReport, RepositoryReport};
 use crate::keys::MadeKey;
@@ -32,6 +33,7 @@ pub(crate) enum Answer {
     Published(Box<Published>),
     ChannelSet(ChannelSet),
     Channels(Vec<Channel>),
+    Flags(FlagsReport),
     Refreshed(Refreshed),
     Keys(KeysReport),
     KeyMade(MadeKey),
@@ -69,6 +71,7 @@ impl Answer {
                 Ok(())
             }
             Self::Channels(channels) => write_channels(channels, out),
+            Self::Flags(report) => write!(out, "{report}"),
             Self::Refreshed(refreshed) => refreshed.roles.iter().try_for_each(|role| {
                 writeln!(
                     out,
@@ -100,6 +103,7 @@ impl Answer {
             Self::Published(published) => tree(published)?,
             Self::ChannelSet(set) => tree(set)?,
             Self::Channels(channels) => json!({ "channels": channels }),
+            Self::Flags(report) => tree(report)?,
             Self::Refreshed(refreshed) => tree(refreshed)?,
             Self::Keys(report) => tree(report)?,
             Self::KeyMade(made) => tree(made)?,

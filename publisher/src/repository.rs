@@ -183,13 +183,23 @@ impl Repository {
         Ok(releases)
     }
 
+    /// All sets of flags of a product: each one's path and text.
+    ///
+    /// # Errors
+    /// As [`releases`](Self::releases).
+    pub fn flags(&self, product: &ProductName) -> Result<Vec<(String, Vec<u8>)>, RepoError> {
+        let mut flags = self.documents(Role::Flags, product)?;
+        flags.sort();
+        Ok(flags)
+    }
+
     /// Every signed document: its path, and its file relative to the repository.
     ///
     /// # Errors
     /// [`RepoError::Layout`].
     pub(crate) fn artifact_files(&self) -> Result<Vec<(TargetPath, String)>, RepoError> {
         let mut files = Vec::new();
-        for role in [Role::Targets, Role::Releases, Role::Channels] {
+        for role in [Role::Targets, Role::Releases, Role::Channels, Role::Flags] {
             for (name, target) in &self.signed_by(role).targets {
                 let (path, sha256) = self.signed_as(name, target)?;
                 let file = artifact_file(&path, &sha256);
@@ -203,6 +213,7 @@ impl Repository {
     pub(crate) fn targets_of_mut(&mut self, role: Role) -> &mut Targets {
         match role {
             Role::Channels => &mut self.metadata.channels,
+            Role::Flags => &mut self.metadata.flags,
             _ => &mut self.metadata.releases,
         }
     }
@@ -211,6 +222,7 @@ impl Repository {
         match role {
             Role::Releases => &self.metadata.releases,
             Role::Channels => &self.metadata.channels,
+            Role::Flags => &self.metadata.flags,
             Role::Root | Role::Targets | Role::Snapshot | Role::Timestamp => &self.metadata.targets,
         }
     }
@@ -282,6 +294,11 @@ pub(crate) fn release_pattern(product: &ProductName) -> String {
 /// The paths that the channels role may sign for a product.
 pub(crate) fn channel_pattern(product: &ProductName) -> String {
     format!("channels/{product}/*.json")
+}
+
+/// The paths that the flags role may sign for a product.
+pub(crate) fn flag_pattern(product: &ProductName) -> String {
+    format!("flags/{product}/*.flags.json")
 }
 
 fn product_of(pattern: &str) -> Option<ProductName> {

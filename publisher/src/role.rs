@@ -1,4 +1,4 @@
-//! The six roles of a repository and how long their signatures hold.
+//! The seven roles of a repository and how long their signatures hold.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,12 +12,14 @@ use tough::schema::RoleType;
 pub enum Role {
     /// Says which keys the other roles have. Kept offline.
     Root,
-    /// Delegates artifacts to `releases` and `channels`. Kept offline.
+    /// Delegates artifacts to `releases`, `channels` and `flags`. Kept offline.
     Targets,
     /// Signs release documents: the key of the build machine.
     Releases,
     /// Signs channel documents: the key of whoever paces releases.
     Channels,
+    /// Signs feature flags: the key of whoever turns them.
+    Flags,
     /// Signs which versions of all metadata belong together. Online.
     Snapshot,
     /// Signs which snapshot is the newest. Online, renewed often.
@@ -26,11 +28,12 @@ pub enum Role {
 
 impl Role {
     /// All roles, from the most to the least precious key.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Root,
         Self::Targets,
         Self::Releases,
         Self::Channels,
+        Self::Flags,
         Self::Snapshot,
         Self::Timestamp,
     ];
@@ -43,6 +46,7 @@ impl Role {
             Self::Targets => "targets",
             Self::Releases => "releases",
             Self::Channels => "channels",
+            Self::Flags => "flags",
             Self::Snapshot => "snapshot",
             Self::Timestamp => "timestamp",
         }
@@ -56,7 +60,7 @@ impl Role {
             Self::Targets => Some(RoleType::Targets),
             Self::Snapshot => Some(RoleType::Snapshot),
             Self::Timestamp => Some(RoleType::Timestamp),
-            Self::Releases | Self::Channels => None,
+            Self::Releases | Self::Channels | Self::Flags => None,
         }
     }
 
@@ -153,21 +157,29 @@ pub struct Lifetimes {
     pub releases: Lifetime,
     /// Channels: renewed by every change of a channel.
     pub channels: Lifetime,
+    /// Flags: renewed by every change of a flag.
+    #[serde(default = "half_a_year")]
+    pub flags: Lifetime,
     /// Snapshot: renewed by everything.
     pub snapshot: Lifetime,
     /// Timestamp: how long a device can be kept from noticing that it gets old news.
     pub timestamp: Lifetime,
 }
 
+const fn half_a_year() -> Lifetime {
+    Lifetime::days(180)
+}
+
 impl Default for Lifetimes {
-    /// A year for what needs offline keys, half a year for releases (there may be none for
+    /// A year for what needs offline keys, half a year for releases, channels and flags (there may be none for
     /// months), and two weeks for what a scheduled `refresh` renews.
     fn default() -> Self {
         Self {
             root: Lifetime::days(365),
             targets: Lifetime::days(365),
-            releases: Lifetime::days(180),
-            channels: Lifetime::days(180),
+            releases: half_a_year(),
+            channels: half_a_year(),
+            flags: half_a_year(),
             snapshot: Lifetime::days(14),
             timestamp: Lifetime::days(14),
         }
@@ -183,6 +195,7 @@ impl Lifetimes {
             Role::Targets => self.targets,
             Role::Releases => self.releases,
             Role::Channels => self.channels,
+            Role::Flags => self.flags,
             Role::Snapshot => self.snapshot,
             Role::Timestamp => self.timestamp,
         }

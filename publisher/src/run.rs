@@ -10,13 +10,14 @@ use switchback_types::Timestamp;
 use crate::bundle::{BundleRequest, bundle};
 use crate::channel::{self, ChannelRequest};
 use crate::cli::{
-    BundleArgs, ChangeArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, InitArgs,
+    BundleArgs, ChangeArgs, ChannelSetArgs, ChannelShowArgs, ChannelVerb, Cli, FlagsVerb, InitArgs,
     InspectArgs, KeysVerb, Place, PublishArgs, RefreshArgs, Verb,
 };
 use crate::content::Packing;
 use crate::edit::Workplace;
 use crate::error::{RepoError, io};
 use crate::explain::{ExplainRequest, explain_release};
+use crate::flags::{self, FlagsRequest};
 use crate::gc::{GcRequest, gc};
 use crate::init::init;
 use crate::inspect::{Depth, inspect, inspect_file};
@@ -52,6 +53,7 @@ fn answer(cli: &Cli, now: Timestamp, out: &mut dyn Write) -> Result<Option<Answe
         Verb::Publish(args) => run_publish(args, now, cli.quiet || cli.json)?,
         Verb::Channel(ChannelVerb::Set(args)) => run_channel_set(args, now)?,
         Verb::Channel(ChannelVerb::Show(args)) => run_channel_show(args)?,
+        Verb::Flags(verb) => run_flags(verb, now)?,
         Verb::Refresh(args) => run_refresh(args, now)?,
         Verb::Keys(verb) => run_keys(verb, now)?,
         Verb::Sign(args) => Answer::Signed(elsewhere::sign_file(&args.keys, &args.file)?),
@@ -205,6 +207,35 @@ fn run_channel_show(args: &ChannelShowArgs) -> Result<Answer, RepoError> {
         },
     };
     Ok(Answer::Channels(channels))
+}
+
+fn run_flags(verb: &FlagsVerb, now: Timestamp) -> Result<Answer, RepoError> {
+    let (place, request) = match verb {
+        FlagsVerb::Show(args) => {
+            let root = trusted_root(&args.source.repo, args.source.root.as_deref())?;
+            let repository = Repository::open(&args.source.repo, &root)?;
+            let report = flags::show(&repository, args.product.as_ref())?;
+            return Ok(Answer::Flags(report));
+        }
+        FlagsVerb::Set(args) => {
+            let request = FlagsRequest {
+                product: args.product.clone(),
+                name: args.name.clone(),
+                file: Some(args.file.clone()),
+            };
+            (&args.place, request)
+        }
+        FlagsVerb::Remove(args) => {
+            let request = FlagsRequest {
+                product: args.product.clone(),
+                name: args.name.clone(),
+                file: None,
+            };
+            (&args.place, request)
+        }
+    };
+    let report = flags::change(&workplace(place, now), &request)?;
+    Ok(Answer::Flags(report))
 }
 
 fn run_bundle(args: &BundleArgs, now: Timestamp) -> Result<Answer, RepoError> {

@@ -16,7 +16,8 @@ mod time;
 pub use bytes::ByteCount;
 pub use digest::{Digest, ParseDigestError};
 pub use name::{
-    ActionId, ChannelName, Compatible, ParseNameError, ProductName, TargetPath, Version,
+    ActionId, ChannelName, Compatible, FlagSetName, ParseNameError, ProductName, TargetPath,
+    Version,
 };
 pub use slot::{ParseSlotError, SlotName};
 pub use time::{ParseTimestampError, Timestamp};

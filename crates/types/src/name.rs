@@ -154,6 +154,10 @@ name!(
     ChannelName, "channel name", 64, ".-_", not_dots
 );
 name!(
+    /// A set of feature flags.
+    FlagSetName, "flag set name", 64, ".-_", not_dots
+);
+name!(
     /// Names one attempt to bring one device to one release, from offer to outcome.
     ActionId, "action id", 128, ".:-_"
 );

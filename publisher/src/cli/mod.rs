@@ -1,5 +1,6 @@
 //! The command line: what the verbs are called and what they take.
 
+mod flags;
 mod keys;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
+pub use self::flags::{FlagsRemoveArgs, FlagsSetArgs, FlagsShowArgs, FlagsVerb};
 pub use self::keys::{ChangeArgs, KeysVerb, SignArgs, TakeInArgs};
 use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
@@ -51,6 +53,9 @@ pub enum Verb {
     /// Say which release the devices following a channel should run.
     #[command(subcommand)]
     Channel(ChannelVerb),
+    /// Sign sets of feature flags.
+    #[command(subcommand)]
+    Flags(FlagsVerb),
     /// Sign anew before signatures run out: snapshot and timestamp, unless roles are given.
     Refresh(RefreshArgs),
     /// Show and change which keys sign what.
@@ -142,6 +147,9 @@ pub struct LifetimeArgs {
     /// How long channels' signatures hold.
     #[arg(long, value_name = "TIME", default_value_t = Lifetimes::default().channels)]
     pub expires_channels: Lifetime,
+    /// How long signatures of flags hold.
+    #[arg(long, value_name = "TIME", default_value_t = Lifetimes::default().flags)]
+    pub expires_flags: Lifetime,
     /// How long snapshot's signatures hold.
     #[arg(long, value_name = "TIME", default_value_t = Lifetimes::default().snapshot)]
     pub expires_snapshot: Lifetime,
@@ -159,6 +167,7 @@ impl LifetimeArgs {
             targets: self.expires_targets,
             releases: self.expires_releases,
             channels: self.expires_channels,
+            flags: self.expires_flags,
             snapshot: self.expires_snapshot,
             timestamp: self.expires_timestamp,
         }

@@ -145,7 +145,7 @@ pub fn take_in(place: &Workplace<'_>, file: &Path) -> Result<KeysReport, RepoErr
         check_version(signed.signed.version)?;
         verifies(metadata.root.verify_role(&signed), "the published root")?;
         let delegations = signed.signed.delegations.clone().unwrap_or_default();
-        for role in [Role::Releases, Role::Channels] {
+        for role in [Role::Releases, Role::Channels, Role::Flags] {
             let published = read(place.repo, role, metadata.version(role))?;
             let kept = delegations.verify_role(&published, role.as_str());
             kept.map_err(|error| not(spoiled(role, &error)))?;

@@ -91,7 +91,7 @@ pub(super) fn report(repository: &Repository, keys: &Keys) -> Result<KeysReport,
         let here = keys.at_hand(role)?;
         let file = |id: &KeyId| here.iter().find(|key| key.id() == id).map(RoleKey::path);
         let known = match role {
-            Role::Releases | Role::Channels => {
+            Role::Releases | Role::Channels | Role::Flags => {
                 let delegations = repository.metadata.targets.delegations.as_ref();
                 delegations.map(|delegations| &delegations.keys)
             }

@@ -49,8 +49,8 @@ fn old_releases_go_with_all_that_only_they_need() {
     // Three releases, and four older versions of the channel.
     assert_eq!(collected.documents.files, 7);
     assert_eq!(count(&world, "targets"), 3);
-    // Two versions of four roles, one root and the timestamp.
-    assert_eq!(count(&world, "metadata"), 10 - 1);
+    // Two versions of four roles, one root, the flags and the timestamp.
+    assert_eq!(count(&world, "metadata"), 10);
     check(&world, 5);
 
     let again = collect(&world, 2);

@@ -135,6 +135,6 @@ fn an_init_that_dies_can_be_run_again() {
             assert_eq!(check_consistent(&world), "1.0");
         }
     }
-    // Root, targets, releases, channels, snapshot, timestamp.
-    assert_eq!(steps, 6);
+    // Root, targets, releases, channels, flags, snapshot, timestamp.
+    assert_eq!(steps, 7);
 }

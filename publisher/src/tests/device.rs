@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 use switchback_manifest::{
@@ -11,6 +12,7 @@ use switchback_types::TargetPath;
 use zstd::zstd_safe;
 
 use crate::edit::Edit;
+use crate::flags::{self, FlagsRequest};
 use crate::refresh::refresh;
 use crate::role::Role;
 
@@ -120,6 +122,12 @@ fn a_device_gets_nothing_that_its_role_may_not_sign() {
         (Role::Releases, "channels/gw/beta.json"),
         (Role::Releases, "releases/other/1/release.json"),
         (Role::Releases, "releases/gw/2/other.json"),
+        // Who turns flags can neither make a release nor pace one, and nobody else turns flags.
+        (Role::Flags, "releases/gw/3/release.json"),
+        (Role::Flags, "channels/gw/gamma.json"),
+        (Role::Flags, "flags/gw/other.json"),
+        (Role::Channels, "flags/gw/a.flags.json"),
+        (Role::Releases, "flags/gw/b.flags.json"),
     ];
     let mut edit = Edit::begin(&world.place()).unwrap();
     for (role, path) in cases {
@@ -134,6 +142,52 @@ fn a_device_gets_nothing_that_its_role_may_not_sign() {
             "{role} signed {path}"
         );
     }
+}
+
+#[test]
+fn flags_are_signed_shown_changed_and_taken_away() {
+    let world = World::new();
+    world.publish(&world.request("1", b"image")).unwrap();
+    let file = world.path("ui.json");
+    let text = |default: &str| {
+        format!(
+            r#"{{"flags": {{"new-ui": {{"state": "ENABLED", "variants": {{"on": true, "off": false}}, "defaultVariant": "{default}"}}}}}}"#
+        )
+    };
+    let request = |file: Option<&PathBuf>| FlagsRequest {
+        product: None,
+        name: "ui".parse().unwrap(),
+        file: file.cloned(),
+    };
+    let path: TargetPath = "flags/gw/ui.flags.json".parse().unwrap();
+    let before = world.inspect();
+    for (default, unchanged) in [("off", false), ("off", true), ("on", false)] {
+        std::fs::write(&file, text(default)).unwrap();
+        let report = flags::change(&world.place(), &request(Some(&file))).unwrap();
+        assert_eq!(report.unchanged, unchanged);
+        assert_eq!(report.sets[0].flags, ["new-ui"]);
+        let signed = Device::poll(&world).fetch(&path).unwrap();
+        assert_eq!(signed.bytes(), text(default).as_bytes());
+    }
+    // Neither the releases nor the channels were signed for it.
+    let after = world.inspect();
+    for (before, after) in before.roles.iter().zip(&after.roles) {
+        let moves = ["flags", "snapshot", "timestamp"].contains(&after.role.to_string().as_str());
+        assert_eq!(after.version > before.version, moves, "{}", after.role);
+    }
+    std::fs::write(&file, text("neither")).unwrap();
+    let error = flags::change(&world.place(), &request(Some(&file))).unwrap_err();
+    assert!(
+        error.to_string().contains("ui.json: flag \"new-ui\""),
+        "{error}"
+    );
+    flags::change(&world.place(), &request(None)).unwrap();
+    assert!(Device::poll(&world).fetch(&path).is_none());
+    assert!(
+        flags::change(&world.place(), &request(None))
+            .unwrap()
+            .unchanged
+    );
 }
 
 #[test]
