@@ -10,6 +10,8 @@ const OBSERVER: &str = "\
 #!/bin/sh
 # One line for each thing seen: J the daemon's journal, W what `switchback watch` says, M memory.
 exec >/dev/ttyS1
+# The bootloader leaves the line unfinished.
+echo
 journalctl --follow --lines=all --identifier=switchbackd --output=cat | sed -u 's/^/J /' &
 (while :; do switchback --json watch 2>/dev/null | sed -u 's/^/W /'; sleep 1; done) &
 while :; do
