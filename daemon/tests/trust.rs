@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use switchback_types::Timestamp;
-use switchbackd::fetch::{FetchError, Files};
+use switchbackd::fetch::{Bundle, FetchError, Files};
 use switchbackd::trust::{Asked, Trust};
 
 use publisher::{NOW, Publisher, device};
@@ -207,6 +207,85 @@ fn memory_that_is_damaged_lost_or_put_back_lowers_nothing() {
         assert_eq!(version(&ask(&mut trust, &source, NOW)), "2");
         drop(trust);
         publisher.trust(&state);
+    }
+}
+
+/// What the table "A bundle" of `docs/book/trust.md` says.
+#[test]
+fn freshness_of_a_bundle() {
+    let publisher = Publisher::new();
+    let bundle = |version: &str, name: &str| {
+        let path = publisher.path(name);
+        let words = ["bundle", "--version", version, "--output"];
+        publisher.run_keyless(&[&words[..], &[path.to_str().unwrap()]].concat());
+        path
+    };
+    let first = bundle("1", "first");
+    publisher.publish("2");
+    let second = bundle("2", "second");
+    publisher.run(&["keys", "rotate", "timestamp", "2027"]);
+    let rotated = bundle("2", "rotated");
+    // What was seen before, when it is asked, and what is said.
+    for (name, seen, file, at, says) in [
+        ("fresh, on a new device", None, &first, NOW, "bundled 1"),
+        ("the last day", None, &first, NOW + 13 * DAY, "bundled 1"),
+        (
+            "signatures have ended",
+            None,
+            &first,
+            NOW + 15 * DAY,
+            "stale",
+        ),
+        ("no clock, nothing seen", None, &first, 0, "bundled 1"),
+        ("the same again", Some(&second), &second, NOW, "bundled 2"),
+        (
+            "newer than what was seen",
+            Some(&first),
+            &second,
+            NOW,
+            "bundled 2",
+        ),
+        (
+            "older than what was seen",
+            Some(&second),
+            &first,
+            NOW,
+            "untrusted",
+        ),
+        ("older, and no clock", Some(&second), &first, 0, "untrusted"),
+        (
+            "with a newer root",
+            Some(&second),
+            &rotated,
+            NOW,
+            "bundled 2",
+        ),
+        (
+            "from before a newer root",
+            Some(&rotated),
+            &second,
+            NOW,
+            "untrusted",
+        ),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let mut trust = publisher.trust(state.path());
+        let mut ask = |file: &Path, at: i64| {
+            let reader = Box::new(std::fs::File::open(file).unwrap());
+            let bundle = Bundle::open("bundle", reader).unwrap();
+            let (product, version) = bundle.release().unwrap();
+            trust.bundled(&bundle, &product, &version, Timestamp::from_unix(at))
+        };
+        if let Some(seen) = seen {
+            assert!(matches!(ask(seen, NOW), Asked::Bundled(_)));
+        }
+        let said = match ask(file, at) {
+            Asked::Bundled(release) => format!("bundled {}", release.version),
+            Asked::Stale(_) => "stale".into(),
+            Asked::Untrusted(_) => "untrusted".into(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(said, says, "{name}");
     }
 }
 
