@@ -73,7 +73,7 @@ pub(crate) enum Verb {
     },
     /// Restart into the armed slot.
     Restart,
-    /// Look at files without the daemon.
+    /// Look at what was offered, or at files.
     Inspect {
         /// What to look at.
         #[command(subcommand)]
@@ -89,7 +89,9 @@ pub(crate) enum MarkState {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Inspect {
-    /// A boot environment: its variables, and what is wrong with it.
+    /// The release that was offered last: its image, and the papers that were signed with it.
+    Release,
+    /// A boot environment, without the daemon: its variables, and what is wrong with it.
     Env {
         /// U-Boot: a file in the format of `/etc/fw_env.config`.
         #[arg(long, conflicts_with = "grubenv", required_unless_present = "grubenv")]

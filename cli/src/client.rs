@@ -62,6 +62,15 @@ impl Client {
         Ok(exit::OK)
     }
 
+    pub(crate) async fn offer(&self, json: bool) -> Result<u8, Failure> {
+        let offer = self.manager.offer().await?;
+        print(json, &offer.to_json(), || render::offer(&offer));
+        Ok(match offer.version.is_empty() {
+            true => exit::NOTHING_TO_DO,
+            false => exit::OK,
+        })
+    }
+
     pub(crate) async fn history(&self, json: bool) -> Result<u8, Failure> {
         let history = self.manager.history().await?;
         print(json, &json!({ "history": history.to_json() }), || {

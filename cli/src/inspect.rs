@@ -10,7 +10,6 @@ use switchback_boot_env::fw_env_config::{FwEnvConfig, Place};
 use switchback_boot_env::uboot::{self, Environment, FlagScheme};
 use switchback_boot_env::{Vars, grub};
 
-use crate::args::Inspect;
 use crate::client::print;
 use crate::exit::{self, Failure};
 
@@ -25,8 +24,11 @@ struct Found {
     problems: Vec<String>,
 }
 
-pub(crate) fn run(what: &Inspect, json: bool) -> Result<u8, Failure> {
-    let Inspect::Env { config, grubenv } = what;
+pub(crate) fn run(
+    config: Option<&Path>,
+    grubenv: Option<&Path>,
+    json: bool,
+) -> Result<u8, Failure> {
     let found = match (config, grubenv) {
         (Some(config), _) => u_boot(config)?,
         (None, Some(grubenv)) => grub_block(grubenv)?,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Verb};
+use crate::args::{Arguments, Inspect, Verb};
 use crate::client::Client;
 use crate::exit::Failure;
 
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     };
     let json = arguments.json;
     let result = match arguments.verb {
-        Verb::Inspect { what } => inspect::run(&what, json),
+        Verb::Inspect {
+            what: Inspect::Env { config, grubenv },
+        } => inspect::run(config.as_deref(), grubenv.as_deref(), json),
         verb => over_the_bus(verb, json),
     };
     match result {
@@ -62,7 +64,7 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
             Verb::Cancel => client.cancel(json).await,
             Verb::Mark { state } => client.mark(state, json).await,
             Verb::Restart => client.restart(json).await,
-            Verb::Inspect { .. } => Ok(exit::OK),
+            Verb::Inspect { .. } => client.offer(json).await,
         }
     })
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use switchback_dbus_api::{Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson, Transfer};
+use switchback_dbus_api::{
+    Decision, Failed, HistoryEntry, Hold, Offer, Progress, Slot, ToJson, Transfer,
+};
 use switchback_types::{ByteCount, Timestamp};
 
 /// Everything that `status` shows.
@@ -178,6 +180,48 @@ fn verdict(decision: &Decision) -> String {
             decision.version, decision.at
         ),
     }
+}
+
+/// A release that was offered.
+pub(crate) fn offer(offer: &Offer) -> String {
+    if offer.version.is_empty() {
+        return "No release was offered since the daemon started: `switchback check` asks for one.\n".into();
+    }
+    let mut text = String::new();
+    let paper = |place: &str, length: u64| match place {
+        "" => "none".to_owned(),
+        place => format!("{place} ({}, signed with the release)", ByteCount(length)),
+    };
+    let lines = [
+        (
+            "Version",
+            format!(
+                "{}, number {}, security epoch {}",
+                offer.version, offer.sequence, offer.security_epoch
+            ),
+        ),
+        ("Signed", format!("{} as {}", offer.created, offer.document)),
+        (
+            "Image",
+            format!("{}, SHA-256 {}", ByteCount(offer.size), offer.sha256),
+        ),
+        ("Bill of materials", paper(&offer.sbom, offer.sbom_length)),
+        (
+            "Provenance",
+            paper(&offer.provenance, offer.provenance_length),
+        ),
+        ("Notes", offer.notes.clone()),
+    ];
+    for (name, value) in lines {
+        if !value.is_empty() {
+            let _ = writeln!(
+                text,
+                "{name:>17}: {}",
+                value.replace('\n', "\n                   ")
+            );
+        }
+    }
+    text
 }
 
 /// The five questions, each with its answer.
@@ -376,5 +420,25 @@ mod tests {
             text,
             "2026-11-25T12:00:00Z  update 1 → 2 in slot b: committed\n"
         );
+    }
+
+    #[test]
+    fn a_release_is_shown_with_its_papers() {
+        let mut about = Offer {
+            version: "2".into(),
+            sequence: 7,
+            security_epoch: 1,
+            created: "2026-12-01T00:00:00Z".into(),
+            document: "releases/kiosk/2/release.json".into(),
+            sha256: "ab".repeat(32),
+            size: 448 << 20,
+            sbom: "content/cd/cdcd".into(),
+            sbom_length: 12_345,
+            notes: "Two things:\none, and the other.".into(),
+            ..Offer::default()
+        };
+        insta::assert_snapshot!("offer", offer(&about));
+        about.version.clear();
+        assert!(offer(&about).contains("`switchback check`"));
     }
 }

@@ -8,7 +8,9 @@
 
 mod types;
 
-pub use types::{Answer, Decision, Failed, HistoryEntry, Hold, Progress, Slot, ToJson, Transfer};
+pub use types::{
+    Answer, Decision, Failed, HistoryEntry, Hold, Offer, Progress, Slot, ToJson, Transfer,
+};
 
 /// Well-known name of the daemon.
 pub const BUS_NAME: &str = "org.switchback.Update1";
@@ -70,6 +72,9 @@ pub trait Manager {
     /// How the image comes that is installed, or was last.
     #[zbus(property)]
     fn transfer(&self) -> zbus::Result<Transfer>;
+    /// The release that was offered last.
+    #[zbus(property)]
+    fn offer(&self) -> zbus::Result<Offer>;
     /// Both slots.
     #[zbus(property)]
     fn slots(&self) -> zbus::Result<Vec<Slot>>;

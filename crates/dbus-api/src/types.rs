@@ -81,6 +81,36 @@ dictionary! {
 }
 
 dictionary! {
+    /// A release that was offered and verified.
+    Offer {
+        /// Its version; empty when none was offered since the daemon started.
+        version: String,
+        /// Its place in the order of releases.
+        sequence: u64,
+        /// No release below this one may be installed once it was committed.
+        security_epoch: u32,
+        /// When it was signed (RFC 3339).
+        created: String,
+        /// Where its signed document lies in the repository.
+        document: String,
+        /// SHA-256 of the image.
+        sha256: String,
+        /// Bytes of the image.
+        size: u64,
+        /// Where its bill of materials lies in the repository; empty if it has none.
+        sbom: String,
+        /// Bytes of that.
+        sbom_length: u64,
+        /// Where the statement lies that says who built it, how and from what; empty if it has none.
+        provenance: String,
+        /// Bytes of that.
+        provenance_length: u64,
+        /// What changed, for people.
+        notes: String,
+    }
+}
+
+dictionary! {
     /// One slot.
     Slot {
         /// `a` or `b`.

@@ -277,6 +277,14 @@ impl Manager {
         self.shared.view.borrow().transfer.clone()
     }
 
+    /// The release that was offered and verified last, by the repository or in a bundle; keys `version`, `sequence`,
+    /// `security-epoch`, `created`, `document`, `sha256` and `size` (of the image), `sbom` and `provenance` (where they
+    /// lie in the repository), `sbom-length`, `provenance-length`, `notes`.
+    #[zbus(property)]
+    fn offer(&self) -> api::Offer {
+        self.shared.view.borrow().offer.clone()
+    }
+
     /// Both slots; the same dictionaries as the slot objects' properties.
     #[zbus(property)]
     fn slots(&self) -> Vec<api::Slot> {
@@ -357,6 +365,9 @@ pub(super) async fn tell(
     }
     if before.transfer != now.transfer {
         interface.transfer_changed(emitter).await?;
+    }
+    if before.offer != now.offer {
+        interface.offer_changed(emitter).await?;
     }
     if before.slots != now.slots {
         interface.slots_changed(emitter).await?;

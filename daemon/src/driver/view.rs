@@ -2,6 +2,7 @@
 
 use switchback_boot_env::contract;
 use switchback_dbus_api as api;
+use switchback_manifest::{BlobRef, TrustedRelease};
 use switchback_types::SlotName;
 use switchback_update_core::{Answer, Outcome, Question, SlotContent};
 
@@ -20,6 +21,8 @@ pub struct View {
     pub progress: api::Progress,
     /// How the image comes, or came.
     pub transfer: api::Transfer,
+    /// What was offered last.
+    pub offer: api::Offer,
     /// Both slots.
     pub slots: Vec<api::Slot>,
     /// The five answers.
@@ -62,6 +65,11 @@ impl View {
                 })
                 .unwrap_or_default(),
             transfer: driver.transfer.clone(),
+            offer: driver
+                .offered
+                .as_deref()
+                .map(offer_view)
+                .unwrap_or_default(),
             slots: SlotName::ALL
                 .iter()
                 .map(|slot| slot_view(driver, *slot))
@@ -129,6 +137,25 @@ impl View {
             },
         };
         format!("version {running} in slot {slot}; {rest}")
+    }
+}
+
+fn offer_view(release: &TrustedRelease) -> api::Offer {
+    let place = |paper: Option<BlobRef>| paper.map(|blob| blob.path()).unwrap_or_default();
+    let length = |paper: Option<BlobRef>| paper.map_or(0, |blob| blob.length);
+    api::Offer {
+        version: release.version.to_string(),
+        sequence: release.sequence,
+        security_epoch: release.security_epoch,
+        created: release.created.to_string(),
+        document: release.path().to_string(),
+        sha256: release.image.sha256.to_string(),
+        size: release.image.size,
+        sbom: place(release.sbom),
+        sbom_length: length(release.sbom),
+        provenance: place(release.provenance),
+        provenance_length: length(release.provenance),
+        notes: release.notes.clone().unwrap_or_default(),
     }
 }
 

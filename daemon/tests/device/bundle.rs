@@ -20,9 +20,19 @@ fn third() -> Vec<u8> {
     image
 }
 
+const SBOM: &str = r#"{"bomFormat": "CycloneDX", "specVersion": "1.5", "components": []}"#;
+
 /// Writes a bundle of version 3 and then takes the repository's content away.
 fn bundle(directory: &Path, words: &[&str]) -> PathBuf {
-    publish(directory, "3", &third(), &["--deltas", "2"]);
+    let sbom = directory.join("sbom.json");
+    std::fs::write(&sbom, SBOM).unwrap();
+    let papers = ["--sbom", sbom.to_str().unwrap()];
+    publish(
+        directory,
+        "3",
+        &third(),
+        &[&["--deltas", "2"][..], &papers].concat(),
+    );
     let file = directory.join("three.bundle");
     let (repo, out) = (directory.join("repo"), file.display().to_string());
     let place = ["--repo", repo.to_str().unwrap(), "--output", &out];
@@ -56,6 +66,15 @@ fn bundle_is_installed_without_any_server() {
         let file = bundle(device.directory.path(), words);
         let (result, text) = install(&mut device, &file);
         assert_eq!(result, "done", "{words:?}: {text}");
+        let offer = device.view.borrow().offer.clone();
+        assert_eq!((offer.version.as_str(), offer.sequence), ("3", 3));
+        assert_eq!(offer.document, "releases/kiosk/3/release.json");
+        assert!(offer.sbom.starts_with("content/"), "{offer:?}");
+        assert_eq!(offer.sbom_length, SBOM.len() as u64);
+        assert_eq!(
+            (offer.provenance.as_str(), offer.provenance_length),
+            ("", 0)
+        );
         assert_eq!(device.driver.state().phase.kind(), PhaseKind::OnTrial);
         let slot = device.slots.b.0.lock().unwrap();
         assert!(*slot == third(), "{words:?}");
