@@ -37,6 +37,14 @@ pub struct View {
     pub history: Vec<api::HistoryEntry>,
 }
 
+impl Driver {
+    /// What others may see at this moment.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::of(self)
+    }
+}
+
 impl View {
     pub(super) fn of(driver: &Driver) -> Self {
         let state = &driver.state;

@@ -66,7 +66,7 @@ fn bundle_is_installed_without_any_server() {
         let file = bundle(device.directory.path(), words);
         let (result, text) = install(&mut device, &file);
         assert_eq!(result, "done", "{words:?}: {text}");
-        let offer = device.view.borrow().offer.clone();
+        let offer = device.driver.view().offer;
         assert_eq!((offer.version.as_str(), offer.sequence), ("3", 3));
         assert_eq!(offer.document, "releases/kiosk/3/release.json");
         assert!(offer.sbom.starts_with("content/"), "{offer:?}");

@@ -14,7 +14,7 @@ use switchback_update_core::{
 };
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
-use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused, View};
+use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused};
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
@@ -25,7 +25,7 @@ use switchbackd::settings::HealthSettings;
 use switchbackd::slot::{Access, BlockDevice, Devices, Layout, Located};
 use switchbackd::trust::Trust;
 use switchbackd::worker::{Job, Worker};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// 2026-12-01.
 pub(crate) const NOW: i64 = 1_796_083_200;
@@ -224,7 +224,6 @@ pub(crate) struct Device {
     pub(crate) streams: Arc<Mutex<Vec<u64>>>,
     pub(crate) host: Arc<Still>,
     pub(crate) driver: Driver,
-    pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) worker: Worker,
     pub(crate) jobs: std::sync::mpsc::Receiver<Job>,
     pub(crate) messages: mpsc::UnboundedReceiver<Message>,
@@ -349,7 +348,7 @@ impl Device {
             not_running: HashSet::new(),
         };
         let boot = BootControl::over(&settings.boot, Box::new(Anywhere)).unwrap();
-        let (mut driver, view) = Driver::new(Parts {
+        let (mut driver, _) = Driver::new(Parts {
             decide: switchback_update_core::step,
             settings,
             layout,
@@ -372,7 +371,6 @@ impl Device {
             streams,
             host,
             driver,
-            view,
             worker,
             jobs,
             messages,
