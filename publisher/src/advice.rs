@@ -51,10 +51,17 @@ pub(crate) fn on_blocks(new: &[u8], repacked: &Repacked) -> Option<String> {
             (library, "a mksquashfs that uses the same version")
         }
         None => {
-            erofs::Superblock::read(new)?;
+            let superblock = erofs::Superblock::read(new)?;
+            let Some(library) = superblock.packer() else {
+                return Some(
+                    "the delta is one of compressed bytes, which differ far more than what is in \
+                     them; build with `mkfs.erofs -zlz4hc` (or lz4, or zstd)"
+                        .into(),
+                );
+            };
             (
-                "lz4",
-                "a mkfs.erofs that uses it, with `-zlz4hc` or `-zlz4`",
+                library,
+                "a mkfs.erofs that uses it, without `-Efragments` and `-Ededupe`",
             )
         }
     };

@@ -39,6 +39,9 @@ pub const MAX_PLAIN: usize = 1 << 20;
 pub const MAX_PACKED_ZSTD: usize = 1 << 17;
 /// The same for zlib, which takes 0.3 MiB whatever the block.
 pub const MAX_PACKED_ZLIB: usize = 1 << 20;
+/// The same for zstd in clusters of erofs, whose window the delta says. It takes 3.3 MiB at most: on
+/// levels above 9 longer blocks than [`MAX_PACKED_ZSTD`] have windows of at most 2^17 bytes.
+pub const MAX_PACKED_PADDED: usize = 1 << 18;
 /// The same for xz, which takes 20 bytes for each of a dictionary beside some 1.5 MiB.
 pub const MAX_PACKED_XZ: usize = 1 << 17;
 /// The same for LZ4, which takes 0.3 MiB.

@@ -10,7 +10,7 @@
 mod common;
 
 use common::{apply, make};
-use switchback_delta::fuzz::{Erofs, Packer, Squash, erofs_pair, squash_pair};
+use switchback_delta::fuzz::{Erofs, Filler, Packer, Squash, erofs_pair, squash_pair};
 use switchback_delta::{DeltaError, Repacked, SourceError, explain};
 
 fn round_trip(old: &[u8], new: &[u8]) -> (Vec<u8>, Repacked) {
@@ -35,8 +35,14 @@ fn pairs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         let (old, new) = squash(1, packer);
         pairs.push((name, old.image(), new.image()));
     }
-    for (name, level) in [("lz4", 0), ("lz4hc", 9), ("lz4hc,12", 12)] {
-        let (old, new) = erofs_pair(1, level);
+    for (name, filler) in [
+        ("lz4", Filler::Lz4(0)),
+        ("lz4hc", Filler::Lz4(9)),
+        ("lz4hc,12", Filler::Lz4(12)),
+        ("erofs-zstd", Filler::Zstd(0)),
+        ("erofs-zstd-9", Filler::Zstd(9)),
+    ] {
+        let (old, new) = erofs_pair(1, filler);
         pairs.push((name, old.image(), new.image()));
     }
     pairs
@@ -65,7 +71,18 @@ fn every_level_of_zlib_is_recognised() {
 #[test]
 fn every_level_of_lz4_is_recognised() {
     for level in [0, 3, 5, 8, 9, 10, 12] {
-        let (old, new) = erofs_pair(2, level);
+        let (old, new) = erofs_pair(2, Filler::Lz4(level));
+        let (old, new) = (old.image(), new.image());
+        let (blob, repacked) = make(&old, &new);
+        assert_eq!(repacked.reproduced, repacked.changed, "level {level}");
+        assert!(apply(&blob, &mut old.as_slice(), 0).unwrap() == new);
+    }
+}
+
+#[test]
+fn every_level_of_zstd_in_erofs_is_recognised() {
+    for level in [0, 1, 3, 6, 9, 13, 16, 19, 22] {
+        let (old, new) = erofs_pair(2, Filler::Zstd(level));
         let (old, new) = (old.image(), new.image());
         let (blob, repacked) = make(&old, &new);
         assert_eq!(repacked.reproduced, repacked.changed, "level {level}");
@@ -76,15 +93,17 @@ fn every_level_of_lz4_is_recognised() {
 /// A block that is sent compressed is what the one before it sees behind itself.
 #[test]
 fn blocks_of_another_level_are_sent_and_those_beside_them_are_not() {
-    for strange in 0..5 {
-        let (old, new) = erofs_pair(1, 9);
-        let new = Erofs {
-            strange: Some(strange),
-            ..new
-        };
-        let (_, repacked) = round_trip(&old.image(), &new.image());
-        assert!(repacked.reproduced > 0, "{repacked:?}");
-        assert!(repacked.reproduced <= repacked.changed, "{repacked:?}");
+    for filler in [Filler::Lz4(9), Filler::Zstd(9)] {
+        for strange in 0..5 {
+            let (old, new) = erofs_pair(1, filler);
+            let new = Erofs {
+                strange: Some(strange),
+                ..new
+            };
+            let (_, repacked) = round_trip(&old.image(), &new.image());
+            assert!(repacked.reproduced > 0, "{repacked:?}");
+            assert!(repacked.reproduced <= repacked.changed, "{repacked:?}");
+        }
     }
 }
 
@@ -147,6 +166,7 @@ fn images_of_the_real_tools_are_understood_and_made_again() {
         ("lz4hc", "erofs", 2),
         ("big", "erofs", 1),
         ("full", "erofs", 2),
+        ("padded", "erofs", 2),
     ];
     for (kind, system, least) in kinds {
         let old = read(&format!("{kind}-old.{system}"));

@@ -275,4 +275,17 @@ fn advice_on_blocks_that_a_device_cannot_pack() {
     }
     let ext4 = ext4(&files, &world.path("ext4"), IDENTITY);
     assert_eq!(advice::on_blocks(&ext4, &repacked), None);
+    let mut erofs = erofs(&files, &image, &["-zlz4hc"]);
+    assert_eq!(advice::on_blocks(&erofs, &repacked), None);
+    // As if others were in it: the compressors that it lists.
+    erofs[1024 + 80] |= 2;
+    for (compressors, wanted) in [(8, "zstd 1.5.7"), (1, "lz4 1.10.0"), (2, "-zlz4hc")] {
+        erofs[1024 + 84] = compressors;
+        let some = Repacked {
+            reproduced: 3,
+            ..repacked
+        };
+        let found = advice::on_blocks(&erofs, &some).unwrap();
+        assert!(found.contains(wanted), "{found}");
+    }
 }

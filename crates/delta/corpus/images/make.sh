@@ -1,10 +1,14 @@
 #!/bin/bash
 # Makes the images in this folder: `make.sh FOLDER`. As root, because there is a device in them. mksquashfs 4.5.1 must
-# run with the libzstd that this crate links (1.5.7), as LD_LIBRARY_PATH can say; KINDS leaves some images out.
+# run with the libzstd that this crate links (1.5.7), as LD_LIBRARY_PATH can say; MKFS_EROFS_ZSTD names a mkfs.erofs
+# 1.8 with the same; KINDS leaves some images out.
 set -eu
 out=$(realpath "$1")
 tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
+# One file, for images that are to be small: what else a file system has is in the others.
+few=$(mktemp -d)
+trap 'rm -rf "$tree" "$few"' EXIT
+seq 1 9000 >"$few/numbers"
 seq 1 3000 >"$tree/numbers"
 cp "$tree/numbers" "$tree/the-same-numbers"
 mkdir "$tree/many"
@@ -24,11 +28,11 @@ squashfs() {
         -mkfs-time 1750000000 -all-root "${@:2}" >/dev/null
 }
 erofs() {
-    mkfs.erofs --quiet -T1750000000 -U6d2f1c3e-0a5b-4c7d-9e8f-123456789abc --all-root "${@:2}" "$1.erofs" "$tree" >/dev/null
+    "${mkfs:-mkfs.erofs}" --quiet -T1750000000 -U6d2f1c3e-0a5b-4c7d-9e8f-123456789abc --all-root "${@:2}" "$1.erofs" "${from:-$tree}" >/dev/null
 }
 pack() {
-    find "$tree" -exec touch -h -d @1750000000 {} +
-    for kind in ${KINDS:-zstd gzip xz lz4 lz4hc big full}; do
+    find "$tree" "$few" -exec touch -h -d @1750000000 {} +
+    for kind in ${KINDS:-zstd gzip xz lz4 lz4hc big full padded}; do
         to="$out/$kind-$1"
         case $kind in
         zstd) squashfs "$to" -comp zstd ;;
@@ -38,11 +42,12 @@ pack() {
         lz4hc) erofs "$to" -zlz4hc ;;
         big) erofs "$to" -zlz4hc,12 -C16384 ;;
         full) erofs "$to" -zlz4hc -Elegacy-compress ;;
+        padded) mkfs=${MKFS_EROFS_ZSTD:-} from=$few erofs "$to" -zzstd,level=9 -C4096 ;;
         esac
     done
 }
 pack old
-sed -i 's/^1500$/one thousand five hundred/' "$tree/numbers"
+sed -i 's/^1500$/one thousand five hundred/' "$tree/numbers" "$few/numbers"
 echo "31 has changed" >"$tree/many/31"
 seq 5 400 >"$tree/a/b/c/new"
 pack new

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lists         old family, 0, new family, its codecs; old blocks; new blocks
-//! codecs        of zstd: the level; of others both numbers of the first one, how many more there
+//! codecs        of zstd: the level; of others, and of zstd in erofs, both numbers of the first one, how many more there
 //!               are, both numbers of each
 //! old block     bytes since the one before, whether it is opaque, packed length, plain length
 //! new block     bytes since the one before, whether it is copied, packed length, plain length,

@@ -1,4 +1,4 @@
-//! LZ4 as erofs has it: as many bytes as fill a block of pages, behind zeros if they do not.
+//! LZ4 as erofs has it: as many bytes as fill a block of pages.
 
 use lzzzz::{lz4, lz4_hc};
 
@@ -12,17 +12,13 @@ const SHORT: usize = 64;
 
 /// Unpacks into `out`, which is empty and has room for `most` bytes.
 pub(super) fn unpack(packed: &[u8], most: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
-    // A block of LZ4 never begins with a zero: that would refer to bytes before it.
-    let start = packed.iter().position(|byte| *byte != 0);
-    let packed = start.and_then(|start| packed.get(start..));
-    let packed = packed.ok_or("there are only zeros")?;
     out.resize(most, 0);
     let made = lz4::decompress(packed, out).map_err(|_| "it is no block of LZ4")?;
     out.truncate(made);
     Ok(())
 }
 
-/// Fills `wanted` bytes with the first `len` bytes of `plain`.
+/// Fills at most `wanted` bytes with the first `len` bytes of `plain`.
 pub(super) fn fill(
     level: u8,
     (plain, len): (&[u8], usize),
@@ -51,10 +47,6 @@ pub(super) fn fill(
     if taken != len || made > wanted {
         return Err("LZ4 ends elsewhere");
     }
-    // What was made goes to the end, behind zeros.
-    out.rotate_right(wanted - made);
-    if let Some(zeros) = out.get_mut(..wanted - made) {
-        zeros.fill(0);
-    }
+    out.truncate(made);
     Ok(())
 }

@@ -10,7 +10,9 @@ mod zlib;
 mod zstd;
 
 use crate::error::DeltaError;
-use crate::limits::{MAX_PACKED_LZ4, MAX_PACKED_XZ, MAX_PACKED_ZLIB, MAX_PACKED_ZSTD};
+use crate::limits::{
+    MAX_PACKED_LZ4, MAX_PACKED_PADDED, MAX_PACKED_XZ, MAX_PACKED_ZLIB, MAX_PACKED_ZSTD,
+};
 
 pub(crate) use xz::{Filter, dictionary_len, said};
 
@@ -26,6 +28,8 @@ pub(crate) enum Family {
     Xz,
     /// Blocks of LZ4, behind any number of zeros.
     Lz4,
+    /// Frames of zstd, behind any number of zeros.
+    PaddedZstd,
 }
 
 /// A compressor and how it is set.
@@ -51,7 +55,17 @@ pub(crate) enum Codec {
     Lz4 {
         level: u8,
     },
+    /// Ends a whole number of pages on, behind zeros if need be: erofs. Levels 1 to 22, and 0 for the
+    /// level that mkfs.erofs takes when it is told none, windows of 2^10 to 2^20 bytes. How much of a file goes into a cluster was decided by trying; the block
+    /// has just that much, so nothing of that is done again.
+    PaddedZstd {
+        level: u8,
+        window: u8,
+    },
 }
+
+/// The windows that mkfs.erofs can be given.
+pub(crate) const WINDOWS: core::ops::RangeInclusive<u8> = 10..=20;
 
 /// A compressor that fills its output sees this many bytes beyond those that it packs. lz4 never
 /// needs more than a few dozen to decide; ADR 17 has the figures.
@@ -117,6 +131,7 @@ impl Codec {
             Self::Zlib { .. } => Family::Zlib,
             Self::Xz { .. } => Family::Xz,
             Self::Lz4 { .. } => Family::Lz4,
+            Self::PaddedZstd { .. } => Family::PaddedZstd,
         }
     }
 
@@ -125,7 +140,7 @@ impl Codec {
         let numbers = match self {
             Self::None => [0, 0],
             Self::Zstd { level } | Self::Lz4 { level } => [level, 0],
-            Self::Zlib { level, window } => [level, window],
+            Self::Zlib { level, window } | Self::PaddedZstd { level, window } => [level, window],
             Self::Xz { dictionary, filter } => [dictionary, filter.number()],
         };
         numbers.map(u64::from)
@@ -149,6 +164,9 @@ impl Codec {
                 Ok(Self::Xz { dictionary, filter })
             }
             (Family::Lz4, level @ (0 | 3..=12), 0) => Ok(Self::Lz4 { level }),
+            (Family::PaddedZstd, level @ 0..=22, window) if WINDOWS.contains(&window) => {
+                Ok(Self::PaddedZstd { level, window })
+            }
             _ => Err(UNKNOWN),
         }
     }
@@ -168,6 +186,7 @@ impl Family {
             Self::Zlib => MAX_PACKED_ZLIB,
             Self::Xz => MAX_PACKED_XZ,
             Self::Lz4 => MAX_PACKED_LZ4,
+            Self::PaddedZstd => MAX_PACKED_PADDED,
         }
     }
 
@@ -175,7 +194,7 @@ impl Family {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Zstd => "zstd",
+            Self::Zstd | Self::PaddedZstd => "zstd",
             Self::Zlib => "zlib",
             Self::Xz => "xz",
             Self::Lz4 => "lz4",
@@ -189,6 +208,7 @@ impl Family {
             Self::Zlib => 2,
             Self::Xz => 3,
             Self::Lz4 => 4,
+            Self::PaddedZstd => 5,
         }
     }
 
@@ -199,6 +219,7 @@ impl Family {
             2 => Self::Zlib,
             3 => Self::Xz,
             4 => Self::Lz4,
+            5 => Self::PaddedZstd,
             _ => return Err(DeltaError::Damaged("a compressor that is not known")),
         })
     }
@@ -239,7 +260,8 @@ impl Codecs {
             Family::Zstd => self.zstd.unpack(packed, out),
             Family::Zlib => self.zlib.unpack(packed, most, out),
             Family::Xz => xz::unpack(packed, out),
-            Family::Lz4 => lz4::unpack(packed, most, out),
+            Family::Lz4 => lz4::unpack(behind_zeros(packed)?, most, out),
+            Family::PaddedZstd => self.zstd.unpack(behind_zeros(packed)?, out),
         }
     }
 
@@ -264,10 +286,31 @@ impl Codecs {
             Codec::Zlib { level, window } => self.zlib.pack(level, window, own, out),
             Codec::Xz { dictionary, filter } => xz::pack(dictionary, filter, own, out),
             Codec::Lz4 { level } => {
-                lz4::fill(level, (plain, len), tail, wanted, &mut self.source, out)
+                lz4::fill(level, (plain, len), tail, wanted, &mut self.source, out)?;
+                put_behind_zeros(out, wanted)
+            }
+            Codec::PaddedZstd { level, window } => {
+                self.zstd.pack_within(level, window, own, wanted, out)?;
+                put_behind_zeros(out, wanted)
             }
         }
     }
+}
+
+/// What follows the zeros that a cluster of erofs begins with. Neither a block of LZ4 nor a frame of
+/// zstd begins with one.
+fn behind_zeros(packed: &[u8]) -> Result<&[u8], &'static str> {
+    let start = packed.iter().position(|byte| *byte != 0);
+    let packed = start.and_then(|start| packed.get(start..));
+    packed.ok_or("there are only zeros")
+}
+
+/// Moves what was made to the end of a cluster of `wanted` bytes, behind zeros.
+fn put_behind_zeros(out: &mut Vec<u8>, wanted: usize) -> Result<(), &'static str> {
+    let zeros = wanted.checked_sub(out.len()).ok_or("it is too long")?;
+    out.resize(wanted, 0);
+    out.rotate_right(zeros);
+    Ok(())
 }
 
 #[cfg(test)]

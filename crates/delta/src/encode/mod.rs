@@ -183,6 +183,7 @@ pub fn encode(
     };
     let images = images(old, new, &work)?;
     let (ground, repacked) = unpack::unpack(old, new, &work)?;
+    let mut unpacked = None;
     if let Some(ground) = ground {
         let pair = Pair {
             images,
@@ -193,9 +194,20 @@ pub fn encode(
         match pair.encode(options, &work) {
             // More blocks than a device takes, or too much in one of them.
             Err(DeltaError::TooMany { .. }) => {}
+            Ok(outcome) if repacked.reproduced < repacked.changed => unpacked = Some(outcome),
             done => return done,
         }
     }
+    // A block that a device cannot make is sent compressed, and nothing of the old image is like it, which is there
+    // unpacked: where there are many, the images as they are may have more in common.
+    let smaller = match &unpacked {
+        Some(Outcome::Delta { blob, .. }) => options.give_up_above.min(blob.len() as u64 - 1),
+        _ => options.give_up_above,
+    };
+    let options = &Options {
+        give_up_above: smaller,
+        ..options.clone()
+    };
     let ground = Ground {
         old: Cow::Borrowed(old),
         new: Cow::Borrowed(new),
@@ -209,7 +221,10 @@ pub fn encode(
         ground: &ground,
         repacked,
     };
-    pair.encode(options, &work)
+    match (pair.encode(options, &work)?, unpacked) {
+        (Outcome::NotWorthIt { .. }, Some(unpacked)) => Ok(unpacked),
+        (outcome, _) => Ok(outcome),
+    }
 }
 
 /// What is encoded.

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::codec::{Codec, Family};
+use crate::codec::{Codec, Family, WINDOWS};
 use crate::limits::MAX_PLAIN;
 
 use super::{FileStart, Found, Layout, in_order, part, u16_at, u32_at, u64_at};
@@ -36,6 +36,12 @@ mod advise {
     pub(super) const FRAGMENT: u16 = 32;
 }
 
+/// What compresses runs, as files and the superblock number it.
+mod algorithm {
+    pub(super) const LZ4: u8 = 0;
+    pub(super) const ZSTD: u8 = 3;
+}
+
 /// What a logical cluster is.
 mod kind {
     /// Others that are heads are stored, or packed by a second compressor.
@@ -53,21 +59,73 @@ pub(super) fn layout(image: &[u8]) -> Option<Layout> {
     let packed = u64_at(image, START + 96).unwrap_or(0);
     reader.tree(&[root, packed]);
     let Reader {
-        mut blocks,
+        lz4,
+        zstd,
         mut files,
         ..
     } = reader;
-    in_order(&mut blocks, image.len() as u64);
     files.sort_unstable();
     files.dedup();
-    // No image says the level. 9 is the default of lz4hc.
-    let levels = [9, 0, 12, 11, 10, 8, 7, 6, 5, 4, 3];
+    // A file names its compressor. An image has one of them as a rule, and a delta knows one.
+    let bytes = |blocks: &[Found]| {
+        blocks
+            .iter()
+            .map(|block| u64::from(block.packed))
+            .sum::<u64>()
+    };
+    let (family, codecs, mut blocks) = if bytes(&zstd) > bytes(&lz4) {
+        (Family::PaddedZstd, of_zstd(image), zstd)
+    } else {
+        (Family::Lz4, of_lz4(), lz4)
+    };
+    in_order(&mut blocks, image.len() as u64);
     Some(Layout {
-        family: Family::Lz4,
-        codecs: levels.map(|level| Codec::Lz4 { level }).to_vec(),
+        family,
+        codecs,
         blocks,
         files,
     })
+}
+
+/// No image says the level. 9 is the default of lz4hc.
+fn of_lz4() -> Vec<Codec> {
+    let levels = [9, 0, 12, 11, 10, 8, 7, 6, 5, 4, 3];
+    levels.map(|level| Codec::Lz4 { level }).to_vec()
+}
+
+/// No image says the level, but what it needs for unpacking, which is the window.
+fn of_zstd(image: &[u8]) -> Vec<Codec> {
+    let window = window(image).filter(|window| WINDOWS.contains(window));
+    let window = window.unwrap_or(WINDOW);
+    // The one that nobody asked for, the one that the help calls the default, the best ones.
+    let others = (1..=22).rev().filter(|level| *level != 3);
+    let levels = [0, 3].into_iter().chain(others);
+    levels
+        .map(|level| Codec::PaddedZstd { level, window })
+        .collect()
+}
+
+/// The window of mkfs.erofs for clusters of 4 KiB, as a power of two.
+const WINDOW: u8 = 15;
+/// Said of an image that says what its compressors need.
+const SAYS_NEEDS: u32 = 2;
+
+/// The window of zstd, as a power of two. What compressors need follows the superblock: for each
+/// that is in use, a length and so many bytes.
+fn window(image: &[u8]) -> Option<u8> {
+    if u32_at(image, START + 80)? & SAYS_NEEDS == 0 {
+        return None;
+    }
+    let used = u16_at(image, START + 84)?;
+    let slots = *image.get(usize::try_from(START).ok()? + 13)?;
+    let mut at = START + 128 + 16 * u64::from(slots);
+    for number in 0..algorithm::ZSTD {
+        if used >> number & 1 == 1 {
+            at += 2 + u64::from(u16_at(image, at)?);
+        }
+    }
+    let [_, window] = u16_at(image, at + 2)?.to_le_bytes();
+    (used >> algorithm::ZSTD & 1 == 1).then_some(window.checked_add(10)?)
 }
 
 struct Reader<'a> {
@@ -76,7 +134,9 @@ struct Reader<'a> {
     meta: u64,
     /// What is left to look at.
     budget: u64,
-    blocks: Vec<Found>,
+    /// Runs of LZ4.
+    lz4: Vec<Found>,
+    zstd: Vec<Found>,
     files: Vec<FileStart>,
 }
 
@@ -119,7 +179,8 @@ impl<'a> Reader<'a> {
             block_log,
             meta: u64::from(u32_at(image, START + 40)?) << block_log,
             budget: MOST_CLUSTERS.min(image.len() as u64 * 16),
-            blocks: Vec::new(),
+            lz4: Vec::new(),
+            zstd: Vec::new(),
             files: Vec::new(),
         })
     }
@@ -225,6 +286,7 @@ impl<'a> Reader<'a> {
         let elsewhere =
             u16_at(self.image, self.header(inode) + 4)? & (advise::INLINE | advise::FRAGMENT) != 0;
         let count = heads.len() - usize::from(elsewhere && !heads.is_empty());
+        let algorithm = self.algorithm(inode)?;
         for (head, end) in heads.iter().zip(ends).take(count) {
             let plain = end.checked_sub(head.place);
             let plain = plain.filter(|plain| (1..=MAX_PLAIN as u64).contains(plain));
@@ -233,12 +295,16 @@ impl<'a> Reader<'a> {
             };
             let left = inode.size.saturating_sub(end);
             let short = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-            self.blocks.push(Found {
+            let found = Found {
                 offset: u64::from(head.block) << self.block_log,
                 packed: short(u64::from(head.blocks) << self.block_log),
                 most: short(plain),
                 left: short(left),
-            });
+            };
+            match algorithm {
+                algorithm::ZSTD => self.zstd.push(found),
+                _ => self.lz4.push(found),
+            }
         }
         Some(())
     }
@@ -248,13 +314,20 @@ impl<'a> Reader<'a> {
         inode.end.next_multiple_of(8)
     }
 
-    /// All runs of a file of LZ4, in order.
+    /// What compresses a file, if it is known here.
+    fn algorithm(&self, inode: &Inode) -> Option<u8> {
+        let [algorithms, _] = u16_at(self.image, self.header(inode) + 6)?.to_le_bytes();
+        Some(algorithms & 15).filter(|first| matches!(*first, algorithm::LZ4 | algorithm::ZSTD))
+    }
+
+    /// All runs of a file, in order.
     fn heads(&mut self, inode: &Inode) -> Option<Vec<Head>> {
         let header = self.header(inode);
         let advice = u16_at(self.image, header + 4)?;
-        let [algorithm, clusters] = u16_at(self.image, header + 6)?.to_le_bytes();
-        // Others than LZ4, clusters of several blocks, and files that lie in another one.
-        if algorithm & 15 != 0 || clusters & 0x87 != 0 {
+        self.algorithm(inode)?;
+        let [_, clusters] = u16_at(self.image, header + 6)?.to_le_bytes();
+        // Clusters of several blocks, and files that lie in another one.
+        if clusters & 0x87 != 0 {
             return None;
         }
         let count = inode.size.div_ceil(self.block_size());

@@ -3,18 +3,79 @@
 use lzzzz::{lz4, lz4_hc};
 
 use super::squash::files_pair;
+use crate::codec::{Codec, Codecs, Tail};
 
 /// What an image is made of. Its blocks have 512 bytes, so that a small file has many.
 #[derive(Debug, Clone)]
 pub struct Erofs {
     /// What is in its files.
     pub files: Vec<Vec<u8>>,
-    /// The level of the high compressor, 3 to 12; 0 for the fast one.
-    pub level: u8,
+    /// What fills the blocks.
+    pub filler: Filler,
     /// Each block with this remainder by five is packed by another level, as by another version.
     pub strange: Option<usize>,
 }
 
+/// What fills the blocks of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filler {
+    /// LZ4: the level of the high compressor, 3 to 12; 0 for the fast one.
+    Lz4(u8),
+    /// zstd with this level, 1 to 22; 0 for the one that mkfs.erofs takes when it is told none.
+    Zstd(u8),
+}
+
+impl Filler {
+    /// With another level.
+    fn strange(self) -> Self {
+        match self {
+            Self::Lz4(_) => Self::Lz4(3),
+            Self::Zstd(_) => Self::Zstd(1),
+        }
+    }
+
+    /// A block that ends with as much of `rest` as it takes, and how much that is.
+    fn fill(self, rest: &[u8], codecs: &mut Codecs) -> (usize, Vec<u8>) {
+        let mut block = vec![0; BLOCK];
+        let level = match self {
+            Self::Lz4(level) => level,
+            Self::Zstd(level) => return longest(level, rest, codecs).unwrap_or((0, block)),
+        };
+        let filled = if level == 0 {
+            lz4::compress_fill(rest, &mut block)
+        } else {
+            lz4_hc::compress_fill(rest, &mut block, level.into())
+        };
+        let (taken, made) = filled.expect("there is something to pack");
+        block.rotate_right(BLOCK - made);
+        block[..BLOCK - made].fill(0);
+        (taken, block)
+    }
+}
+
+/// The most of `rest` that zstd gets into a block, by halving.
+fn longest(level: u8, rest: &[u8], codecs: &mut Codecs) -> Option<(usize, Vec<u8>)> {
+    let codec = Codec::PaddedZstd {
+        level,
+        window: WINDOW,
+    };
+    let (mut fits, mut too_much) = (0, rest.len() + 1);
+    let (mut best, mut out) = (None, Vec::new());
+    while fits + 1 < too_much {
+        let len = usize::midpoint(fits, too_much);
+        let packed = codecs.pack(codec, (rest, len), Tail::default(), BLOCK, &mut out);
+        if packed.is_ok() {
+            fits = len;
+            best = Some((len, out.clone()));
+        } else {
+            too_much = len;
+        }
+    }
+    best
+}
+
+/// The window of zstd, as a power of two.
+const WINDOW: u8 = 12;
 const BLOCK: usize = 512;
 /// Where inodes begin, in blocks.
 const META: usize = 4;
@@ -30,24 +91,21 @@ struct Run {
 
 impl Erofs {
     fn runs(&self, file: &[u8], count: &mut usize) -> Vec<Run> {
+        let mut codecs = Codecs::default();
         let mut runs = Vec::new();
         let mut place = 0;
         while place < file.len() {
             let rest = &file[place..];
-            let mut block = vec![0; BLOCK];
             let strange = self.strange == Some(*count % 5);
             *count += 1;
-            let level = if strange { 3 } else { self.level };
-            let filled = if level == 0 {
-                lz4::compress_fill(rest, &mut block)
+            let filler = if strange {
+                self.filler.strange()
             } else {
-                lz4_hc::compress_fill(rest, &mut block, level.into())
+                self.filler
             };
-            let (taken, made) = filled.expect("there is something to pack");
+            let (taken, mut block) = filler.fill(rest, &mut codecs);
             let packed = taken > BLOCK && rest.len() > BLOCK;
             let taken = if packed {
-                block.rotate_right(BLOCK - made);
-                block[..BLOCK - made].fill(0);
                 taken
             } else {
                 let taken = rest.len().min(BLOCK);
@@ -89,7 +147,9 @@ impl Erofs {
         for ((file, runs), number) in self.files.iter().zip(&runs).zip(&numbers) {
             out.resize(META * BLOCK + number * SLOT, 0);
             inode(&mut out, 1, 0x8000, file.len(), runs.len());
-            out.extend_from_slice(&[0; 16]);
+            let mut header = [0; 16];
+            header[6] = self.algorithm();
+            out.extend_from_slice(&header);
             next = indexes(&mut out, file.len(), runs, next);
         }
         out.resize(directory * BLOCK, 0);
@@ -102,7 +162,22 @@ impl Erofs {
         out[1036] = 9;
         out[1064..1068].copy_from_slice(&word(META));
         out[1104..1108].copy_from_slice(&word(1));
+        // What compressors need follows the superblock.
+        let algorithm = self.algorithm();
+        if algorithm > 0 {
+            out[1104] = 3;
+            out[1108] = 1 << algorithm;
+            out[1152..1156].copy_from_slice(&[6, 0, 0, WINDOW - 10]);
+        }
         out
+    }
+
+    /// Its number in the image.
+    fn algorithm(&self) -> u8 {
+        match self.filler {
+            Filler::Lz4(_) => 0,
+            Filler::Zstd(_) => 3,
+        }
     }
 
     /// The blocks of the root directory.
@@ -164,11 +239,11 @@ fn indexes(out: &mut Vec<u8>, len: usize, runs: &[Run], next: usize) -> usize {
 
 /// A pair of images of the same files as those of [`squash_pair`](super::squash_pair).
 #[must_use]
-pub fn erofs_pair(seed: u8, level: u8) -> (Erofs, Erofs) {
+pub fn erofs_pair(seed: u8, filler: Filler) -> (Erofs, Erofs) {
     let (before, after) = files_pair(seed);
     let of = |files| Erofs {
         files,
-        level,
+        filler,
         strange: None,
     };
     (of(before), of(after))
