@@ -9,19 +9,19 @@
     reason = "an example fails by panicking and prints its figures"
 )]
 
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/publisher/mod.rs"]
+mod publisher;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Instant;
 
-use clap::Parser as _;
-use switchback_repo::cli::Cli;
+use publisher::{NOW, Publisher, device};
 use switchback_types::Timestamp;
 use switchbackd::fetch::{FetchError, Files, Named};
-use switchbackd::journal::{DiskFiles, RecordFiles};
-use switchbackd::settings::DeviceSettings;
 use switchbackd::trust::{Asked, Trust};
 
-const NOW: i64 = 1_796_083_200;
 const ROUNDS: usize = 200;
 
 /// A directory that names its files' versions, as nearly every server does.
@@ -67,61 +67,6 @@ impl Files for Directory {
     }
 }
 
-fn publisher(place: &Path, words: &[&str]) {
-    let (repo, keys) = (place.join("repo"), place.join("keys"));
-    let place = [
-        "--repo",
-        repo.to_str().unwrap(),
-        "--keys",
-        keys.to_str().unwrap(),
-    ];
-    let words = ["switchback-repo", "--quiet"]
-        .iter()
-        .chain(words)
-        .chain(&place);
-    let cli = Cli::parse_from(words);
-    switchback_repo::run(&cli, Timestamp::from_unix(NOW), &mut std::io::sink()).unwrap();
-}
-
-fn publish(place: &Path, version: &str) {
-    let image = place.join("image");
-    std::fs::write(&image, format!("image of version {version}")).unwrap();
-    let image = image.to_str().unwrap();
-    publisher(
-        place,
-        &[
-            "publish",
-            "--image",
-            image,
-            "--version",
-            version,
-            "--compatible",
-            "board",
-            "--format",
-            "raw",
-            "--channel",
-            "stable",
-        ],
-    );
-}
-
-fn device() -> DeviceSettings {
-    DeviceSettings {
-        product: "kiosk".parse().unwrap(),
-        compatible: "board".parse().unwrap(),
-        channel: "stable".parse().unwrap(),
-        require: Vec::new(),
-    }
-}
-
-fn open(source: &Directory, memory: &Path) -> Trust {
-    let files: Arc<dyn RecordFiles> = Arc::new(DiskFiles);
-    let root = source.root.join("metadata/1.root.json");
-    let (trust, warnings) = Trust::open(&files, memory, &root).unwrap();
-    assert!(warnings.is_empty(), "{warnings:?}");
-    trust
-}
-
 fn ask(trust: &mut Trust, source: &Directory, version: &str) {
     let now = Timestamp::from_unix(NOW);
     match trust.ask(source, &device(), 1, now, &mut || {}) {
@@ -133,7 +78,7 @@ fn ask(trust: &mut Trust, source: &Directory, version: &str) {
 /// Asks from the same memory again and again, after `before`; prints the middle time, and what was asked for.
 fn measure(
     name: &str,
-    source: &Directory,
+    (publisher, source): (&Publisher, &Directory),
     memory: &Path,
     before: impl Fn(&mut Trust),
     version: &str,
@@ -148,7 +93,7 @@ fn measure(
                 std::fs::copy(entry.path(), state.path().join(entry.file_name())).unwrap();
             }
         }
-        let mut trust = open(source, state.path());
+        let mut trust = publisher.trust(state.path());
         before(&mut trust);
         source.asked.lock().unwrap().clear();
         let begun = Instant::now();
@@ -166,28 +111,26 @@ fn measure(
 }
 
 fn main() {
-    let place = tempfile::tempdir().unwrap();
-    publisher(place.path(), &["init", "--product", "kiosk"]);
-    publish(place.path(), "1");
+    let publisher = Publisher::new();
     let source = Directory {
-        root: place.path().join("repo"),
+        root: publisher.path("repo"),
         asked: Mutex::default(),
     };
-    let nothing = place.path().join("nothing");
+    let both = (&publisher, &source);
+    let [nothing, memory] = ["nothing", "memory"].map(|name| publisher.path(name));
     std::fs::create_dir(&nothing).unwrap();
     measure(
         "first contact, from the built-in root",
-        &source,
+        both,
         &nothing,
         |_| {},
         "1",
     );
-    let memory = place.path().join("memory");
-    ask(&mut open(&source, &memory), &source, "1");
+    ask(&mut publisher.trust(&memory), &source, "1");
     let again = |trust: &mut Trust| ask(trust, &source, "1");
-    measure("asked again", &source, &memory, again, "1");
-    publish(place.path(), "2");
-    measure("an update is found", &source, &memory, |_| {}, "2");
+    measure("asked again", both, &memory, again, "1");
+    publisher.publish("2");
+    measure("an update is found", both, &memory, |_| {}, "2");
     let stored = std::fs::metadata(memory.join("trust.0")).unwrap().len();
     println!("memory of trust: {stored} bytes in each copy");
 }
