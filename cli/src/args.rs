@@ -73,6 +73,12 @@ pub(crate) enum Verb {
     },
     /// Restart into the armed slot.
     Restart,
+    /// Look at the daemon's configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        what: Config,
+    },
     /// Look at what was offered, or at files.
     Inspect {
         /// What to look at.
@@ -85,6 +91,14 @@ pub(crate) enum Verb {
 pub(crate) enum MarkState {
     Good,
     Bad,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Config {
+    /// Each setting, and the file and line that it comes from.
+    Show,
+    /// Say what is wrong, with file and line.
+    Check,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Inspect, Verb};
+use crate::args::{Arguments, Config, Inspect, Verb};
 use crate::client::Client;
 use crate::exit::Failure;
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Verb::Inspect {
             what: Inspect::Env { config, grubenv },
         } => inspect::run(config.as_deref(), grubenv.as_deref(), json),
+        Verb::Config { what } => config(what, json),
         verb => over_the_bus(verb, json),
     };
     match result {
@@ -40,6 +41,24 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// The daemon's program knows its own configuration; it need not run.
+fn config(what: Config, json: bool) -> Result<u8, Failure> {
+    const DAEMON: &str = "switchbackd";
+    let mut command = std::process::Command::new(DAEMON);
+    match what {
+        Config::Show if json => command.args(["show-config", "--json"]),
+        Config::Show => command.arg("show-config"),
+        Config::Check => command.arg("check-config"),
+    };
+    let status = command.status().map_err(|error| {
+        Failure::new(exit::FAILED, format!("{DAEMON} cannot be started: {error}"))
+    })?;
+    Ok(match status.success() {
+        true => exit::OK,
+        false => exit::FAILED,
+    })
 }
 
 fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
@@ -64,6 +83,7 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
             Verb::Cancel => client.cancel(json).await,
             Verb::Mark { state } => client.mark(state, json).await,
             Verb::Restart => client.restart(json).await,
+            Verb::Config { .. } => Ok(exit::USAGE),
             Verb::Inspect { .. } => client.offer(json).await,
         }
     })

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use switchbackd::fetcher::{ServeError, serve};
 use switchbackd::report::chain;
-use switchbackd::settings::CONFIG_DIRECTORIES;
+use switchbackd::settings::{CONFIG_DIRECTORIES, Origin, SettingsError, origins};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -18,16 +18,19 @@ usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc
        switchbackd fetch              serve one connection of the daemon, without rights; started by
                                       switchback-fetch.socket
        switchbackd check-config            read the configuration and say what is wrong
+       switchbackd show-config [--json]    each setting, and the file and line that it comes from
        switchbackd --version
 
 exit codes: 0 ended as asked, 1 could not run, 2 wrong usage, 78 wrong configuration
 ";
 
+#[derive(Clone, Copy)]
 enum Verb {
     Run,
     TrialDeadline,
     Fetch,
     CheckConfig,
+    ShowConfig { json: bool },
     Version,
     Help,
 }
@@ -49,12 +52,10 @@ fn main() -> ExitCode {
                     println!("the configuration is fine");
                     ExitCode::SUCCESS
                 }
-                Err(error) => {
-                    eprintln!("switchbackd: {}", chain(&error));
-                    ExitCode::from(78)
-                }
+                Err(error) => wrong_configuration(&error),
             };
         }
+        Verb::ShowConfig { json } => return show_config(&directories, json),
         Verb::TrialDeadline => {
             log_to_journal();
             return trial_deadline(&directories);
@@ -102,6 +103,10 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
             Some("trial-deadline") => verb = Verb::TrialDeadline,
             Some("fetch") => verb = Verb::Fetch,
             Some("check-config") => verb = Verb::CheckConfig,
+            Some("show-config") => verb = Verb::ShowConfig { json: false },
+            Some("--json") if matches!(verb, Verb::ShowConfig { .. }) => {
+                verb = Verb::ShowConfig { json: true };
+            }
             _ => return Err(format!("unknown argument {}", argument.display())),
         }
     }
@@ -109,6 +114,40 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
         directories = CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
     }
     Ok((verb, directories))
+}
+
+fn wrong_configuration(error: &SettingsError) -> ExitCode {
+    eprintln!("switchbackd: {}", chain(error));
+    ExitCode::from(78)
+}
+
+/// What is wrong with all of it together is said after it was shown.
+fn show_config(directories: &[PathBuf], json: bool) -> ExitCode {
+    let origins = match origins(directories) {
+        Ok(origins) => origins,
+        Err(error) => return wrong_configuration(&error),
+    };
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "schema": 1, "settings": origins })
+        );
+    } else {
+        let shown = |origin: &Origin| format!("{} = {}", origin.key, origin.value);
+        let width = origins
+            .iter()
+            .map(|origin| shown(origin).len().min(60))
+            .max();
+        let width = width.unwrap_or_default();
+        for origin in &origins {
+            let place = format!("{}:{}", origin.file.display(), origin.line);
+            println!("{:<width$}  # {place}", shown(origin));
+        }
+    }
+    match switchbackd::settings::load(directories) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => wrong_configuration(&error),
+    }
 }
 
 /// The connection is the standard input.

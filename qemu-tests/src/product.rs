@@ -105,6 +105,24 @@ impl Product {
             .collect()
     }
 
+    /// Lays out the tree that a package installs.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn install_into(&self, root: &Path) -> Result<()> {
+        self.put_programs(&GUEST_PROGRAMS, root)?;
+        copy_tree(&workspace().join("systemd/usr"), &root.join("usr"))
+    }
+
+    fn put_programs(&self, programs: &[&str], root: &Path) -> Result<()> {
+        for name in programs {
+            let place = root.join("usr/bin").join(name);
+            let program = fs::read(self.program(name)).io("read", &place)?;
+            put(&place, &program, 0o755)?;
+        }
+        Ok(())
+    }
+
     /// Lays out the tree that a package would install, with this board's configuration.
     ///
     /// # Errors
@@ -114,20 +132,8 @@ impl Product {
         if root.exists() {
             fs::remove_dir_all(&root).io("remove", &root)?;
         }
-        let programs: &[&str] = match guest {
-            Guest::Tiny => &["switchbackd"],
-            Guest::Systemd => &GUEST_PROGRAMS,
-        };
-        for name in programs {
-            let place = root.join("usr/bin").join(name);
-            put(
-                &place,
-                &fs::read(self.program(name)).io("read", &place)?,
-                0o755,
-            )?;
-        }
         if guest == Guest::Systemd {
-            copy_tree(&workspace().join("systemd/usr"), &root.join("usr"))?;
+            self.install_into(&root)?;
             enable(&root, "multi-user.target.wants", "switchbackd.service")?;
             enable(&root, "sockets.target.wants", "switchback-fetch.socket")?;
             enable(
@@ -136,6 +142,7 @@ impl Product {
                 "switchback-trial-deadline.timer",
             )?;
         } else {
+            self.put_programs(&["switchbackd"], &root)?;
             let default = workspace().join("systemd/usr/lib/switchback/config.d/00-default.toml");
             let place = root.join("usr/lib/switchback/config.d/00-default.toml");
             put(&place, &fs::read(&default).io("read", &default)?, 0o644)?;
@@ -179,7 +186,7 @@ fn board_settings(guest: Guest, contract: Contract) -> String {
 }
 
 /// This workspace's directory.
-pub(crate) fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))

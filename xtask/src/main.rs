@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod conformance;
 mod dependencies;
+mod dist;
 mod process;
 mod record;
 mod scenarios;
@@ -42,6 +43,11 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
 cargo xtask conformance [--suite DIRECTORY | --python-tuf]
                      the device's TUF client: our rendering of the public suite's cases, or the suite
                      from a checkout; or a repository of ours read by python-tuf (both need PyPI)
+cargo xtask dist [DIRECTORY]
+                     the tree as it is installed on a device: programs, units, completions, manual pages
+cargo xtask deb [--try]
+                     a Debian package of it; with --try it is installed, upgraded and removed in a copy
+                     of this machine's files
 cargo xtask generate write the generated files anew (docs/dbus, snapshots)
 cargo xtask tools    say which Debian packages are needed and why, and install what is missing
 ";
@@ -63,6 +69,10 @@ fn main() -> ExitCode {
         ["bench", "delta", rest @ ..] => bench::run_from(rest),
         ["conformance", rest @ ..] => conformance::run_from(rest),
         ["replay", log] => simulate::replay_log(log),
+        ["dist"] => dist::tree(None).map(drop),
+        ["dist", directory] => dist::tree(Some(directory)).map(drop),
+        ["deb"] => dist::deb().map(drop),
+        ["deb", "--try"] => dist::try_out(),
         ["generate"] => check::generate(),
         ["tools"] => tools(),
         [unknown, ..] => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::fragment::Fragment;
@@ -39,7 +40,9 @@ pub(crate) fn from_text(text: &str) -> Result<Settings, SettingsError> {
     validate(parse(Path::new("/etc/x.toml"), text)?, &[])
 }
 
-fn fragments(directories: &[PathBuf]) -> Result<BTreeMap<OsString, PathBuf>, SettingsError> {
+pub(super) fn fragments(
+    directories: &[PathBuf],
+) -> Result<BTreeMap<OsString, PathBuf>, SettingsError> {
     let mut found = BTreeMap::new();
     for directory in directories {
         let entries = match std::fs::read_dir(directory) {
@@ -69,7 +72,7 @@ fn fragments(directories: &[PathBuf]) -> Result<BTreeMap<OsString, PathBuf>, Set
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<String, SettingsError> {
+pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
     let refuse = |source| SettingsError::Read {
         path: path.into(),
         source,
@@ -90,21 +93,18 @@ fn read(path: &Path) -> Result<String, SettingsError> {
     std::fs::read_to_string(path).map_err(refuse)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Fragment, SettingsError> {
-    toml::from_str(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        let line = text
-            .bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
-            + 1;
-        SettingsError::Syntax {
-            path: path.into(),
-            line,
-            message: error.message().to_owned(),
-        }
+pub(super) fn parse(path: &Path, text: &str) -> Result<Fragment, SettingsError> {
+    toml::from_str(text).map_err(|error| SettingsError::Syntax {
+        path: path.into(),
+        line: line_of(text, error.span()),
+        message: error.message().to_owned(),
     })
+}
+
+/// The line of a place, from 1.
+pub(super) fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let before = text.bytes().take(span.map_or(0, |span| span.start));
+    before.filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

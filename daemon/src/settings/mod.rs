@@ -5,6 +5,7 @@
 
 mod fragment;
 mod load;
+mod origin;
 mod validate;
 
 use std::num::NonZeroU64;
@@ -18,6 +19,7 @@ use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
+pub use self::origin::{Origin, origins};
 
 /// Everything the daemon needs to know, validated.
 #[derive(Debug, Clone)]
