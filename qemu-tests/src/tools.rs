@@ -55,6 +55,7 @@ pub const TEST_TOOLS: &[Tool] = &[
         "softhsm2",
         "a token to sign with, for the publisher's tests",
     ),
+    tool("openssl", "keys of other kinds, for the same tests"),
     tool("opensc", "pkcs11-tool: signs with that token"),
     tool(
         "nginx-light",
