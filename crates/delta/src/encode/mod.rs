@@ -221,9 +221,11 @@ pub fn encode(
         ground: &ground,
         repacked,
     };
-    match (pair.encode(options, &work)?, unpacked) {
-        (Outcome::NotWorthIt { .. }, Some(unpacked)) => Ok(unpacked),
-        (outcome, _) => Ok(outcome),
+    match (pair.encode(options, &work), unpacked) {
+        (Ok(Outcome::NotWorthIt { .. }) | Err(DeltaError::TooMany { .. }), Some(unpacked)) => {
+            Ok(unpacked)
+        }
+        (outcome, _) => outcome,
     }
 }
 
