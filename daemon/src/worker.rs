@@ -17,7 +17,9 @@ use crate::fetch::BundlePlace;
 use crate::fetcher::{Fetcher, Order};
 use crate::health::Reached;
 use crate::host::Host;
-use crate::install::{Choice, Fetched, InstallProgress, Installed, Stage, Way, identity};
+use crate::install::{
+    Choice, Fetched, InstallProgress, Installed, Stage, Way, identity, reading_back,
+};
 use crate::report::chain;
 use crate::settings::DeviceSettings;
 use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
@@ -294,19 +296,11 @@ impl Worker {
         };
         chosen(&self.reports, &attempt.image.version, choice);
         let mut progress = self.progress();
-        let total = attempt.image.size;
         let slot = verify_slot(
             &self.layout.inactive(),
             &attempt.image,
             &self.cancel,
-            &mut |done| {
-                progress(InstallProgress {
-                    stage: Stage::Verifying,
-                    done,
-                    total,
-                    received: 0,
-                });
-            },
+            &mut reading_back(&mut progress, attempt.image.size, 0),
         )
         .map_err(|error| {
             let detail = chain(&error);

@@ -8,7 +8,7 @@ use super::Order;
 use super::channel::Channel;
 use super::messages::{Answer, Call};
 use super::remote::plain;
-use crate::install::{InstallProgress, Stage, Way, identity};
+use crate::install::{Way, identity, reading_back};
 use crate::report::chain;
 use crate::slot::{Access, BlockDevice, SlotBuffer, SlotError, VerifiedSlot, verify_slot};
 
@@ -17,7 +17,9 @@ pub(super) struct Writing<'o, 'a> {
     order: &'o mut Order<'a>,
     image: ImageIdentity,
     device: Option<Box<dyn BlockDevice>>,
-    buffer: Option<SlotBuffer>,
+    buffer: SlotBuffer,
+    /// Bytes that came from the network, as was told last.
+    received: u64,
     proof: Option<VerifiedSlot>,
     /// The way that is taken.
     pub(super) way: Option<Way>,
@@ -29,7 +31,8 @@ impl<'o, 'a> Writing<'o, 'a> {
             image: identity(order.release),
             order,
             device: None,
-            buffer: None,
+            buffer: SlotBuffer::default(),
+            received: 0,
             proof: None,
             way: None,
         }
@@ -57,8 +60,7 @@ impl<'o, 'a> Writing<'o, 'a> {
         };
         going_on()?;
         if let Call::Write { offset } = call {
-            let buffer = self.buffer.get_or_insert_default();
-            let place = buffer.of(length);
+            let place = self.buffer.of(length);
             channel.fill(place, &mut going_on)?;
             self.proof = None;
             let device = self.device.as_ref().ok_or(io::ErrorKind::NotConnected)?;
@@ -73,6 +75,7 @@ impl<'o, 'a> Writing<'o, 'a> {
                 Answer::Done
             }
             Call::Progress(progress) => {
+                self.received = progress.received;
                 (self.order.progress)(progress);
                 Answer::Done
             }
@@ -101,20 +104,11 @@ impl<'o, 'a> Writing<'o, 'a> {
         if let Some(Err(error)) = self.device.as_ref().map(|device| device.sync()) {
             return Ok(done(Err(error)));
         }
-        let total = self.image.size;
-        let progress = &mut self.order.progress;
         let proved = verify_slot(
             &self.order.layout.inactive(),
             &self.image,
             self.order.cancel,
-            &mut |done| {
-                progress(InstallProgress {
-                    stage: Stage::Verifying,
-                    done,
-                    total,
-                    received: 0,
-                });
-            },
+            &mut reading_back(&mut *self.order.progress, self.image.size, self.received),
         );
         match proved {
             Ok(proof) => {

@@ -159,6 +159,22 @@ impl Stage {
     }
 }
 
+/// Tells how far an image of `total` bytes is read back.
+pub(crate) fn reading_back(
+    progress: &mut dyn FnMut(InstallProgress),
+    total: u64,
+    received: u64,
+) -> impl FnMut(u64) {
+    move |done| {
+        progress(InstallProgress {
+            stage: Stage::Verifying,
+            done,
+            total,
+            received,
+        });
+    }
+}
+
 /// The image that a signed release describes.
 #[must_use]
 pub fn identity(release: &Release) -> ImageIdentity {
@@ -318,16 +334,8 @@ impl Installer<'_> {
         synced: SyncedSlot,
         received: u64,
     ) -> Result<(), SlotError> {
-        let total = document.image.size;
-        let progress = &mut self.progress;
-        (self.prove)(synced, &identity(document), &mut |done| {
-            progress(InstallProgress {
-                stage: Stage::Verifying,
-                done,
-                total,
-                received,
-            });
-        })
+        let mut told = reading_back(&mut *self.progress, document.image.size, received);
+        (self.prove)(synced, &identity(document), &mut told)
     }
 
     /// The signed lists of an image's segments and frames.
