@@ -210,31 +210,22 @@ fn run_channel_show(args: &ChannelShowArgs) -> Result<Answer, RepoError> {
 }
 
 fn run_flags(verb: &FlagsVerb, now: Timestamp) -> Result<Answer, RepoError> {
-    let (place, request) = match verb {
+    let (set, file) = match verb {
         FlagsVerb::Show(args) => {
             let root = trusted_root(&args.source.repo, args.source.root.as_deref())?;
             let repository = Repository::open(&args.source.repo, &root)?;
             let report = flags::show(&repository, args.product.as_ref())?;
             return Ok(Answer::Flags(report));
         }
-        FlagsVerb::Set(args) => {
-            let request = FlagsRequest {
-                product: args.product.clone(),
-                name: args.name.clone(),
-                file: Some(args.file.clone()),
-            };
-            (&args.place, request)
-        }
-        FlagsVerb::Remove(args) => {
-            let request = FlagsRequest {
-                product: args.product.clone(),
-                name: args.name.clone(),
-                file: None,
-            };
-            (&args.place, request)
-        }
+        FlagsVerb::Set(args) => (&args.set, Some(args.file.clone())),
+        FlagsVerb::Remove(set) => (set, None),
     };
-    let report = flags::change(&workplace(place, now), &request)?;
+    let request = FlagsRequest {
+        product: set.product.clone(),
+        name: set.name.clone(),
+        file,
+    };
+    let report = flags::change(&workplace(&set.place, now), &request)?;
     Ok(Answer::Flags(report))
 }
 

@@ -13,7 +13,7 @@ pub enum FlagsVerb {
     /// Sign a set of feature flags: a JSON file as flagd reads it.
     Set(FlagsSetArgs),
     /// Take a set away.
-    Remove(FlagsRemoveArgs),
+    Remove(FlagSetArgs),
     /// Show all sets.
     Show(FlagsShowArgs),
 }
@@ -21,23 +21,17 @@ pub enum FlagsVerb {
 /// Arguments of `flags set`.
 #[derive(Debug, Args)]
 pub struct FlagsSetArgs {
-    /// Where.
+    /// Which set.
     #[command(flatten)]
-    pub place: Place,
-    /// The line of releases [default: the repository's only one].
-    #[arg(long, value_name = "NAME")]
-    pub product: Option<ProductName>,
-    /// The set.
-    #[arg(long, value_name = "NAME")]
-    pub name: FlagSetName,
+    pub set: FlagSetArgs,
     /// The file.
     #[arg(long, value_name = "FILE")]
     pub file: PathBuf,
 }
 
-/// Arguments of `flags remove`.
+/// A set: all arguments of `flags remove`.
 #[derive(Debug, Args)]
-pub struct FlagsRemoveArgs {
+pub struct FlagSetArgs {
     /// Where.
     #[command(flatten)]
     pub place: Place,

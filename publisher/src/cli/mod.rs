@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use switchback_manifest::{DEFAULT_SEGMENT_SIZE, ImageFormat, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use switchback_types::{ChannelName, Compatible, Digest, ProductName, Timestamp, Version};
 
-pub use self::flags::{FlagsRemoveArgs, FlagsSetArgs, FlagsShowArgs, FlagsVerb};
+pub use self::flags::{FlagSetArgs, FlagsSetArgs, FlagsShowArgs, FlagsVerb};
 pub use self::keys::{ChangeArgs, KeysVerb, SignArgs, TakeInArgs};
 use crate::deltas::DeltaRequest;
 use crate::role::{Lifetime, Lifetimes, Role};
