@@ -194,7 +194,11 @@ pub fn workspace() -> PathBuf {
 }
 
 /// Writes a file into a staged tree.
-pub(crate) fn put(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+/// Writes a file and the directories that lead to it.
+///
+/// # Errors
+/// One of them cannot be made.
+pub fn put(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent).io("make", parent)?;
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
-use qemu_tests::product::workspace;
+use qemu_tests::product::{put, workspace};
 
-use super::{tree, write};
+use super::tree;
 use crate::process::run;
 
 const NAME: &str = "switchback";
@@ -66,10 +66,7 @@ fn package(root: &Path, version: &str, output: &Path) -> anyhow::Result<PathBuf>
     let architecture = text(Command::new("dpkg").arg("--print-architecture"))?;
     let glibc = newest_glibc(root)?;
     let doc = root.join("usr/share/doc").join(NAME).join("README");
-    write(
-        &doc,
-        b"https://github.com/switchback: see switchback(1) and switchbackd(8)\n",
-    )?;
+    put(&doc, b"See switchback(1) and switchbackd(8).\n", 0o644)?;
     let size = kibibytes(root)?;
     let control = format!(
         "Package: {NAME}\nVersion: {version}\nArchitecture: {architecture}\n\
@@ -80,11 +77,9 @@ fn package(root: &Path, version: &str, output: &Path) -> anyhow::Result<PathBuf>
          Takes signed releases into the root partition that does not run, starts it by way\n \
          of the bootloader on trial, and goes back unless it proves its health.\n"
     );
-    write(&root.join("DEBIAN/control"), control.as_bytes())?;
+    put(&root.join("DEBIAN/control"), control.as_bytes(), 0o644)?;
     for (name, script) in [("postinst", POSTINST), ("prerm", PRERM), ("postrm", POSTRM)] {
-        let place = root.join("DEBIAN").join(name);
-        write(&place, script.as_bytes())?;
-        run(Command::new("chmod").arg("755").arg(&place))?;
+        put(&root.join("DEBIAN").join(name), script.as_bytes(), 0o755)?;
     }
     let file = output.join(format!("{NAME}_{version}_{architecture}.deb"));
     let mut build = Command::new("dpkg-deb");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use qemu_tests::product::{Product, workspace};
+use qemu_tests::product::{Product, put, workspace};
 
 pub(crate) use deb::{make as deb, try_out};
 
@@ -51,7 +51,7 @@ fn completions(root: &Path) -> anyhow::Result<()> {
         let mut script = Vec::new();
         let mut command = arguments::Arguments::command();
         clap_complete::generate(shell, &mut command, "switchback", &mut script);
-        write(&root.join(place), &script)?;
+        put(&root.join(place), &script, 0o644)?;
     }
     Ok(())
 }
@@ -71,16 +71,9 @@ fn manual(root: &Path) -> anyhow::Result<()> {
             .into_owned();
         let section = name.rsplit('.').next().unwrap_or_default();
         let place = root.join(format!("usr/share/man/man{section}")).join(&name);
-        write(&place, &fs::read(&path)?)?;
+        put(&place, &fs::read(&path)?, 0o644)?;
     }
     Ok(())
-}
-
-fn write(place: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(parent) = place.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(place, bytes).with_context(|| place.display().to_string())
 }
 
 #[cfg(test)]
