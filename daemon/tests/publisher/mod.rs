@@ -56,8 +56,13 @@ impl Publisher {
     }
 
     pub(crate) fn publish_with(&self, version: &str, more: &[&str]) {
+        let image = format!("image of version {version}");
+        self.publish_image(version, image.as_bytes(), more);
+    }
+
+    pub(crate) fn publish_image(&self, version: &str, bytes: &[u8], more: &[&str]) {
         let image = self.path("image");
-        std::fs::write(&image, format!("image of version {version}")).unwrap();
+        std::fs::write(&image, bytes).unwrap();
         let image = image.to_str().unwrap().to_owned();
         let words = [
             "publish",
