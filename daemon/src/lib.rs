@@ -50,5 +50,5 @@ mod trial_deadline;
 pub mod trust;
 pub mod worker;
 
-pub use self::run::{RunError, run};
+pub use self::run::{RunError, boot_checks, run};
 pub use self::trial_deadline::trial_deadline;

@@ -4,6 +4,8 @@
 use switchback_types::Version;
 use switchback_update_core::{Attempt, AttemptKind, Notice};
 
+use crate::health::CheckState;
+
 /// Message ids, as `journalctl MESSAGE_ID=…` and the catalog know them.
 pub mod message_id {
     /// The target slot is about to be written, or flipped to.
@@ -24,6 +26,8 @@ pub mod message_id {
     pub const ROLLED_BACK: &str = "d08b5a6c1f7e4e39a2c4f8b7e6931d50";
     /// Nothing was armed.
     pub const INSTALL_FAILED: &str = "7b14e2f9c6a34d80952d0c8e5fb1a763";
+    /// A health check that only advises fails.
+    pub const CHECK_FAILS: &str = "c82f6d15a09e4b73b4d17f0e93a5268c";
     /// The committed slot is not healthy.
     pub const DEGRADED: &str = "e9c30d7a4b184f6f8be1f25a706dc392";
     /// The other slot came up without a trial.
@@ -154,6 +158,18 @@ pub fn say(notice: &Notice) {
         Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
         Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),
     }
+}
+
+/// Says that a check fails which decides nothing.
+pub fn advice(check: &CheckState) {
+    tracing::warn!(
+        MESSAGE_ID = message_id::CHECK_FAILS,
+        CHECK = check.name.as_str(),
+        CHECK_KIND = check.kind,
+        "the check {:?} fails, which decides nothing: {}",
+        check.name,
+        check.detail
+    );
 }
 
 /// Writes one message with its id.

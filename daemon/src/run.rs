@@ -13,7 +13,7 @@ use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts};
 use crate::fetcher::{self, Remote};
-use crate::health::Reached;
+use crate::health::{Reached, scripts};
 use crate::host::{Host, Machine};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
@@ -135,6 +135,18 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         tokio::spawn(bus::serve(Bus::System, Shared::new(queue, view), ends));
         Ok(driver.run(messages).await?)
     })
+}
+
+/// Runs the scripts that must, or should, succeed in each boot. Gives whether the required ones did.
+///
+/// # Errors
+/// The configuration is wrong, or the results cannot be written.
+pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
+    let settings = crate::settings::load(directories)?;
+    let results = Path::new(scripts::RESULTS);
+    let machine = Machine::new(PathBuf::from(RUNTIME_DIRECTORY));
+    scripts::run(&settings.health.scripts, results, &mut || machine.now())
+        .map_err(system(format!("{}: cannot be written", results.display())))
 }
 
 fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError> {

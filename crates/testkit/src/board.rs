@@ -252,9 +252,7 @@ impl Bench {
             health: HealthSettings {
                 deadline: Duration::from_secs(60),
                 settle: Duration::from_secs(5),
-                units: Vec::new(),
-                commands: Vec::new(),
-                repository: false,
+                ..HealthSettings::default()
             },
             restart: RestartSettings {
                 automatic: self.scenario.automatic,

@@ -5,6 +5,7 @@ mod candidate;
 mod check;
 mod contact;
 mod effects;
+mod health;
 mod jobs;
 mod poll;
 mod transfer;
@@ -30,7 +31,7 @@ pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
 use crate::fetch::BundlePlace;
-use crate::health::{HealthPassed, Reached};
+use crate::health::{CheckState, HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
 use crate::journal::{Journal, RecordError};
@@ -44,6 +45,8 @@ use crate::worker::{Job, Report};
 pub enum Message {
     /// From the worker thread.
     Worker(Report),
+    /// What the health checks say, all of them.
+    Checks(Vec<CheckState>),
     /// The health checks ended.
     Health {
         /// Whether they judged a trial.
@@ -189,6 +192,8 @@ pub struct Driver {
     last_error: String,
     jobs: jobs::Jobs,
     checks: check::Checks,
+    /// What each health check said last.
+    health_checks: Vec<CheckState>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -241,6 +246,7 @@ impl Driver {
             last_error,
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
+            health_checks: Vec::new(),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -349,6 +355,10 @@ impl Driver {
     pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
+            Message::Checks(states) => {
+                self.health_checks = states;
+                Ok(())
+            }
             Message::Health { trial, result } => self.health_known(trial, result),
             Message::Command { command, reply } => {
                 let answer = self.command(command)?;
@@ -400,30 +410,6 @@ impl Driver {
                 result,
             } => self.slot_checked(slot, sha256, result),
             Report::Found(found) => self.found(found),
-        }
-    }
-
-    fn health_known(
-        &mut self,
-        trial: bool,
-        result: Result<HealthPassed, String>,
-    ) -> Result<(), DriverError> {
-        let waited = self.ordinary_health.is_err();
-        match result {
-            Ok(proof) => {
-                self.health = Some(proof);
-                self.ordinary_health = Ok(());
-                self.event(Event::HealthPassed)?;
-                if waited && !trial {
-                    // The decision may have been waiting for just this.
-                    self.next_poll = self.parts.host.uptime();
-                }
-                Ok(())
-            }
-            Err(detail) => {
-                self.ordinary_health = Err(detail.clone());
-                self.event(Event::HealthFailed { detail })
-            }
         }
     }
 

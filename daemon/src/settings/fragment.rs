@@ -74,9 +74,18 @@ table!(Boot {
 table!(Health {
     deadline: String,
     settle: String,
-    units: Vec<String>,
-    command: Vec<Command>,
+    retries: u32,
+    boot_complete: bool,
     repository: bool,
+    units: Vec<String>,
+    wanted_units: Vec<String>,
+    bus_names: Vec<String>,
+    wanted_bus_names: Vec<String>,
+    script_directories: Vec<String>,
+    skip_scripts: Vec<String>,
+    script_timeout: String,
+    command: Vec<Command>,
+    http: Vec<Http>,
 });
 table!(Restart { automatic: bool, command: Vec<String> });
 table!(State { directory: String });
@@ -88,6 +97,22 @@ pub(super) struct Command {
     pub(super) name: String,
     pub(super) command: Vec<String>,
     pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
+}
+
+/// One `[[health.http]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Http {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) status: Option<u16>,
+    pub(super) body: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
 }
 
 impl Fragment {

@@ -4,6 +4,7 @@
 //! [`load`] puts the files together, [`Settings`] is what the daemon runs on and cannot be wrong.
 
 mod fragment;
+mod health;
 mod load;
 mod origin;
 mod validate;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
+pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
@@ -140,32 +142,6 @@ pub struct BootSettings {
     pub fw_env_config: PathBuf,
     /// Boots given to a trial.
     pub tries: u8,
-}
-
-/// What must hold before a slot is committed.
-#[derive(Debug, Clone)]
-pub struct HealthSettings {
-    /// Time after which a trial that is not healthy is lost.
-    pub deadline: Duration,
-    /// How long everything must hold without a break.
-    pub settle: Duration,
-    /// Units that must be active.
-    pub units: Vec<String>,
-    /// Commands that must succeed.
-    pub commands: Vec<HealthCommand>,
-    /// Whether the repository must have been reached since the boot.
-    pub repository: bool,
-}
-
-/// One command that must exit with 0.
-#[derive(Debug, Clone)]
-pub struct HealthCommand {
-    /// For people.
-    pub name: String,
-    /// Program and arguments.
-    pub command: Vec<String>,
-    /// How long it may take.
-    pub timeout: Duration,
 }
 
 /// How the device is restarted.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
-use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
+use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
+use super::health::health;
 use super::{
-    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
-    RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
+    BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
+    Settings, SettingsError, SlotSettings,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn validate(
     fragment: Fragment,
@@ -24,12 +25,14 @@ pub(super) fn validate(
         .map(|directory| directory.display().to_string())
         .collect();
     let searched = searched.join(", ");
+    let device = device(&fragment.device, &searched)?;
+    let repository = repository(fragment.repository, &searched)?;
     Ok(Settings {
-        device: device(&fragment.device, &searched)?,
-        repository: repository(fragment.repository, &searched)?,
+        device,
+        health: health(fragment.health, &repository.ca_file)?,
+        repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
-        health: health(fragment.health)?,
         restart: restart(fragment.restart)?,
         state_directory: fragment
             .state
@@ -39,7 +42,7 @@ pub(super) fn validate(
     })
 }
 
-fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
+pub(super) fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
     SettingsError::Invalid {
         key,
         value: value.into(),
@@ -78,7 +81,7 @@ fn required<'a>(
     }
 }
 
-fn duration(
+pub(super) fn duration(
     key: &'static str,
     value: Option<&String>,
     default: Duration,
@@ -364,54 +367,6 @@ fn slot_variables(
             SlotVariableError::NoNumber { .. } => "boot.bootname-a",
         };
         invalid(key, &format!("{plain} {hexadecimal}"), error.to_string())
-    })
-}
-
-fn health(table: Health) -> Result<HealthSettings, SettingsError> {
-    let deadline = duration(
-        "health.deadline",
-        table.deadline.as_ref(),
-        Duration::from_secs(5 * 60),
-        DAY,
-    )?;
-    let settle = duration(
-        "health.settle",
-        table.settle.as_ref(),
-        Duration::from_secs(5),
-        DAY,
-    )?;
-    if settle >= deadline {
-        let text = table.settle.unwrap_or_default();
-        return Err(invalid(
-            "health.settle",
-            &text,
-            "must be shorter than health.deadline",
-        ));
-    }
-    let commands = table.command.unwrap_or_default().into_iter().map(command);
-    Ok(HealthSettings {
-        deadline,
-        settle,
-        units: table.units.unwrap_or_default(),
-        commands: commands.collect::<Result<_, _>>()?,
-        repository: table.repository.unwrap_or(true),
-    })
-}
-
-fn command(table: Command) -> Result<HealthCommand, SettingsError> {
-    if table.command.is_empty() {
-        let message = "write the program and its arguments: [\"/usr/bin/check\", \"--now\"]";
-        return Err(invalid("health.command", &table.name, message));
-    }
-    Ok(HealthCommand {
-        timeout: duration(
-            "health.command.timeout",
-            table.timeout.as_ref(),
-            Duration::from_secs(30),
-            DAY,
-        )?,
-        name: table.name,
-        command: table.command,
     })
 }
 

@@ -18,7 +18,7 @@ use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused};
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
 use switchbackd::journal::{DiskFiles, Journal, RecordFiles};
 use switchbackd::settings::HealthSettings;
@@ -176,8 +176,8 @@ impl Host for Still {
         true
     }
 
-    fn check_health(&self, settings: &HealthSettings, _: &Reached, end: HealthEnd) {
-        end(health::watch(
+    fn check_health(&self, settings: &HealthSettings, _: &Reached, reports: HealthReports) {
+        (reports.end)(health::watch(
             settings,
             &mut Quick(Duration::ZERO),
             &mut || Ok(()),
