@@ -14,6 +14,7 @@
 //! - [`time_zones`]: the machine's time zone database
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
+//! - [`metrics`]: the same for Prometheus
 //! - [`notice`]: what is said to the journal
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -40,6 +41,7 @@ pub mod host;
 pub mod identity;
 pub mod install;
 pub mod journal;
+pub mod metrics;
 pub mod notice;
 pub mod report;
 mod run;

@@ -16,6 +16,8 @@ pub mod message_id {
     pub const STAGED: &str = "8e21b6d05f9a4c47b3d8e0a16c72f935";
     /// The boot environment is armed.
     pub const ARMED: &str = "3d90c4e7b1a84f5296f7d2b85e03c1a6";
+    /// The device is restarted by the daemon.
+    pub const RESTARTING: &str = "91e0b4c7d26f4a83a05c7d1be64f2398";
     /// This boot is a trial.
     pub const TRIAL_STARTED: &str = "f47a1c90e3d24b68a5c19d7e802b6f34";
     /// The trial is lost.

@@ -117,6 +117,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         })
         .map_err(system("the worker thread cannot be started"))?;
         watch_signals(&queue)?;
+        let metrics = settings.metrics.clone();
         let (driver, view) = Driver::new(Parts {
             decide: switchback_update_core::step,
             settings,
@@ -132,6 +133,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             queue: queue.clone(),
             job_ends,
         })?;
+        tokio::spawn(crate::metrics::serve(metrics, view.clone()));
         tokio::spawn(bus::serve(Bus::System, Shared::new(queue, view), ends));
         Ok(driver.run(messages).await?)
     })

@@ -9,8 +9,8 @@ use switchback_boot_env::contract::{BootNames, Contract, ContractKind, SlotVaria
 use switchback_boot_env::{Vars, grub, grub_pair, uboot};
 use switchback_types::SlotName;
 use switchbackd::settings::{
-    BootSettings, DeviceSettings, HealthSettings, RepositorySettings, RestartSettings, Settings,
-    SlotSettings,
+    BootSettings, DeviceSettings, HealthSettings, MetricsSettings, RepositorySettings,
+    RestartSettings, Settings, SlotSettings,
 };
 
 use crate::bootloader::{self, Act, Loader, Run, SlotState};
@@ -254,6 +254,7 @@ impl Bench {
                 settle: Duration::from_secs(5),
                 ..HealthSettings::default()
             },
+            metrics: MetricsSettings::default(),
             restart: RestartSettings {
                 automatic: self.scenario.automatic,
                 command: vec!["reboot".into()],

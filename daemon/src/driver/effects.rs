@@ -238,7 +238,11 @@ impl Driver {
     }
 
     fn restart(&self) {
-        tracing::info!("restarting the device");
+        notice::plain(
+            notice::message_id::RESTARTING,
+            "restarting the device",
+            false,
+        );
         self.parts
             .host
             .restart(&self.parts.settings.restart.command);

@@ -17,6 +17,8 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) health: Health,
     #[serde(default)]
+    pub(super) metrics: Metrics,
+    #[serde(default)]
     pub(super) restart: Restart,
     #[serde(default)]
     pub(super) state: State,
@@ -87,6 +89,10 @@ table!(Health {
     command: Vec<Command>,
     http: Vec<Http>,
 });
+table!(Metrics {
+    socket: String,
+    listen: String,
+});
 table!(Restart { automatic: bool, command: Vec<String> });
 table!(State { directory: String });
 
@@ -123,6 +129,7 @@ impl Fragment {
         self.slots.merge(later.slots);
         self.boot.merge(later.boot);
         self.health.merge(later.health);
+        self.metrics.merge(later.metrics);
         self.restart.merge(later.restart);
         self.state.merge(later.state);
     }

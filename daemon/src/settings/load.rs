@@ -282,6 +282,8 @@ mod tests {
                 "[[health.command]]\nname = \"x\"\ncommand = [\"a\"]\ntimeout = \"0s\"\n",
                 "health.command.timeout",
             ),
+            ("[metrics]\nsocket = \"metrics.sock\"\n", "metrics.socket"),
+            ("[metrics]\nlisten = \"9464\"\n", "metrics.listen"),
             ("[restart]\ncommand = []\n", "restart.command"),
         ] {
             match with(&[("usr/10-board.toml", GOOD), ("etc/20-x.toml", text)]) {

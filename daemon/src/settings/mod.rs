@@ -6,6 +6,7 @@
 mod fragment;
 mod health;
 mod load;
+mod metrics;
 mod origin;
 mod validate;
 
@@ -21,6 +22,7 @@ pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, S
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
+pub use self::metrics::MetricsSettings;
 pub use self::origin::{Origin, origins};
 
 /// Everything the daemon needs to know, validated.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub boot: BootSettings,
     /// What must hold before a slot is committed.
     pub health: HealthSettings,
+    /// Where metrics are served.
+    pub metrics: MetricsSettings,
     /// How the device is restarted.
     pub restart: RestartSettings,
     /// Directory of the journal and the trusted metadata; must survive updates.

@@ -9,6 +9,7 @@ use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, 
 
 use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
 use super::health::health;
+use super::metrics::metrics;
 use super::{
     BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
     Settings, SettingsError, SlotSettings,
@@ -33,6 +34,7 @@ pub(super) fn validate(
         repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
+        metrics: metrics(fragment.metrics)?,
         restart: restart(fragment.restart)?,
         state_directory: fragment
             .state
