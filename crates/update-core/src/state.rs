@@ -171,6 +171,22 @@ pub enum InstallFailure {
     Cancelled,
 }
 
+impl InstallFailure {
+    /// A stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Network { .. } => "network",
+            Self::Content { .. } => "content",
+            Self::Slot { .. } => "slot",
+            Self::SlotChanged { .. } => "slot-changed",
+            Self::BootEnvironment { .. } => "boot-environment",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl fmt::Display for InstallFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -94,8 +94,8 @@ impl Driver {
                 self.run_health_checks(purpose);
                 DONE
             }
-            Effect::Restart => {
-                self.restart();
+            Effect::Restart(cause) => {
+                self.restart_for(cause);
                 DONE
             }
             Effect::Report { attempt, outcome } => self.tell_outcome(attempt, outcome),
@@ -233,7 +233,7 @@ impl Driver {
         );
     }
 
-    fn restart(&self) {
+    pub(super) fn restart(&self) {
         tracing::info!("restarting the device");
         self.parts
             .host

@@ -3,17 +3,19 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
 use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
+use super::gates;
 use super::{
     BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
     RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn validate(
     fragment: Fragment,
@@ -24,22 +26,26 @@ pub(super) fn validate(
         .map(|directory| directory.display().to_string())
         .collect();
     let searched = searched.join(", ");
+    let state_directory = fragment
+        .state
+        .directory
+        .unwrap_or_else(|| "/var/lib/switchback".into());
+    let state_directory = PathBuf::from(state_directory);
     Ok(Settings {
         device: device(&fragment.device, &searched)?,
+        update: gates::update(&fragment.update),
+        gates: Arc::new(gates::gates(fragment.gates, state_directory.clone())?),
         repository: repository(fragment.repository, &searched)?,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
         health: health(fragment.health)?,
         restart: restart(fragment.restart)?,
-        state_directory: fragment
-            .state
-            .directory
-            .unwrap_or_else(|| "/var/lib/switchback".into())
-            .into(),
+        bus_group: fragment.bus.group.unwrap_or_else(|| "switchback".into()),
+        state_directory,
     })
 }
 
-fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
+pub(super) fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
     SettingsError::Invalid {
         key,
         value: value.into(),
@@ -78,7 +84,7 @@ fn required<'a>(
     }
 }
 
-fn duration(
+pub(super) fn duration(
     key: &'static str,
     value: Option<&String>,
     default: Duration,
@@ -428,6 +434,12 @@ fn restart(table: Restart) -> Result<RestartSettings, SettingsError> {
     }
     Ok(RestartSettings {
         automatic: table.automatic.unwrap_or(true),
+        delay_at_most: duration(
+            "restart.delay-at-most",
+            table.delay_at_most.as_ref(),
+            Duration::from_secs(5 * 60),
+            DAY,
+        )?,
         command,
     })
 }

@@ -5,9 +5,9 @@ use alloc::format;
 use switchback_types::ByteCount;
 
 use super::{Answer, Candidate, Decision, DecisionInputs, RepositoryAnswer, Verdict};
+use crate::Question;
 use crate::gate;
 use crate::slot::ImageIdentity;
-use crate::Question;
 
 /// Answers the five questions.
 #[must_use]
@@ -205,7 +205,11 @@ fn held_or_pinned(inputs: &DecisionInputs<'_>, image: &ImageIdentity) -> Option<
             "pinned to version {} since {}: {}",
             pin.version, pin.since, pin.reason
         );
-        Verdict::no("pinned", text, "`switchback unpin` lets other versions come")
+        Verdict::no(
+            "pinned",
+            text,
+            "`switchback unpin` lets other versions come",
+        )
     })
 }
 

@@ -34,6 +34,20 @@ pub enum Question {
     Verifiable,
 }
 
+impl Question {
+    /// Its word on D-Bus, in `--json` output and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Wanted => "wanted",
+            Self::Risk => "risk",
+            Self::Trusted => "trusted",
+            Self::Verifiable => "verifiable",
+        }
+    }
+}
+
 /// How a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -210,4 +224,3 @@ pub struct DecisionInputs<'a> {
     /// The decision before this one.
     pub before: Option<&'a Decision>,
 }
-

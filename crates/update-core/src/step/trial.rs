@@ -69,9 +69,7 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
         Event::MarkedGood if trial.runs(facts) && trial.verdict.is_none() => {
             committed(draft, trial, facts)
         }
-        Event::FellBack if trial.runs(facts) => {
-            draft.then(Effect::Restart(RestartCause::Back))
-        }
+        Event::FellBack if trial.runs(facts) => draft.then(Effect::Restart(RestartCause::Back)),
         Event::BootWriteFailed { detail } => {
             let draft = draft.say(Notice::BootWriteFailed {
                 detail: detail.clone(),

@@ -263,7 +263,10 @@ fn every_closed_gate_is_told_and_the_first_gives_the_word() {
     ];
     let decision = case.decide();
     let (question, verdict) = decision.stopped_by().unwrap();
-    assert_eq!((question, verdict.code.as_str()), (Question::Risk, "load-closed"));
+    assert_eq!(
+        (question, verdict.code.as_str()),
+        (Question::Risk, "load-closed")
+    );
     assert_eq!(verdict.reason, "load is closed; space is closed");
     let soon = now().plus_seconds(i64::from(GATE_INTERVAL));
     assert_eq!(verdict.again, Some(soon), "one does not say when it opens");
@@ -273,14 +276,22 @@ fn every_closed_gate_is_told_and_the_first_gives_the_word() {
 #[test]
 fn window_that_says_when_it_opens_is_asked_again_then() {
     let mut case = release(|_| {});
-    case.gates = std::vec![closed("window", Question::Wanted, Before::Both, Some(1_007_200))];
+    case.gates = std::vec![closed(
+        "window",
+        Question::Wanted,
+        Before::Both,
+        Some(1_007_200)
+    )];
     let decision = case.decide();
     let (question, verdict) = decision.stopped_by().unwrap();
     assert_eq!(question, Question::Wanted);
     assert_eq!(verdict.again, Some(Timestamp::from_unix(1_007_200)));
     let wait = may_restart(&case.gates, now()).unwrap_err();
     assert_eq!(wait.again, Timestamp::from_unix(1_007_200));
-    case.gates = std::vec![closed("power", Question::Risk, Before::Update, None), open("x")];
+    case.gates = std::vec![
+        closed("power", Question::Risk, Before::Update, None),
+        open("x")
+    ];
     assert_eq!(may_restart(&case.gates, now()), Ok(()));
 }
 
@@ -314,7 +325,8 @@ fn override_lifts_wanted_and_risk_with_its_reason_and_nothing_else() {
         reason: RollbackReason::NeverStarted,
         at: Timestamp::EPOCH,
     };
-    let firm: [(&dyn Fn(&mut Case), &str); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut Case);
+    let firm: [(Change<'_>, &str); 5] = [
         (&|case| case.state.failed.push(failed.clone()), "known-bad"),
         (&|case| case.state.floor = 1, "below-floor"),
         (

@@ -106,7 +106,7 @@ fn events(booted: SlotName) -> Vec<Event> {
         },
         Event::HoldRequested {
             reason: "asked".to_string(),
-        until: None,
+            until: None,
         },
         Event::HoldReleased,
         Event::PinRequested {
