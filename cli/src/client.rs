@@ -133,6 +133,10 @@ impl Client {
     async fn installed(&self, job: &OwnedObjectPath, json: bool) -> Result<u8, Failure> {
         let ended = self.wait(job, !json).await?;
         let decision = self.manager.decision().await?;
+        if !ended.done && !decision.go {
+            let text = format!("{}; `switchback explain` shows every answer", ended.message);
+            return Err(Failure::new(exit::FAILED, text));
+        }
         finish(json, &ended)?;
         Ok(if decision.go {
             exit::OK

@@ -7,8 +7,10 @@ use switchback_types::Timestamp;
 
 use crate::style;
 
-/// The column in which reasons begin.
+/// The column in which the reasons of answers begin.
 const REASON: usize = 42;
+/// And those of gates.
+const GATE: usize = 45;
 
 /// Everything that `explain` shows.
 pub(crate) struct Explanation {
@@ -46,9 +48,9 @@ impl Explanation {
         text
     }
 
-    fn line(&self, text: &mut String, words: &str) {
-        let words = style::wrapped(words, REASON, self.columns);
-        let _ = writeln!(text, "{:REASON$}{words}", "");
+    fn line(&self, text: &mut String, indent: usize, words: &str) {
+        let words = style::wrapped(words, indent, self.columns);
+        let _ = writeln!(text, "{:indent$}{words}", "");
     }
 
     fn answer(&self, text: &mut String, answer: &Answer) {
@@ -71,17 +73,15 @@ impl Explanation {
             return;
         }
         if !answer.way_out.is_empty() {
-            self.line(text, &format!("→ {}", answer.way_out));
+            self.line(text, REASON, &format!("→ {}", answer.way_out));
         }
         let again = match answer.again.as_str() {
             "" => String::new(),
             again => format!(", asked again at {again}"),
         };
         if !answer.since.is_empty() {
-            self.line(
-                text,
-                &style::faint(format!("since {}{again}", answer.since)),
-            );
+            let words = format!("since {}{again}", answer.since);
+            self.line(text, REASON, &style::faint(words));
         }
     }
 
@@ -94,7 +94,7 @@ impl Explanation {
             "both" => "update, restart",
             other => other,
         };
-        let reason = style::wrapped(&gate.reason, REASON + 2, self.columns);
+        let reason = style::wrapped(&gate.reason, GATE, self.columns);
         let _ = writeln!(text, "  {:<17} {before:<16} {word}  {reason}", gate.name);
         if gate.open {
             return;
@@ -103,7 +103,7 @@ impl Explanation {
             "" => String::new(),
             opens => format!(", opens at {opens}"),
         };
-        self.line(text, &format!("  → {}{opens}", gate.way_out));
+        self.line(text, GATE, &format!("→ {}{opens}", gate.way_out));
     }
 }
 
