@@ -11,6 +11,7 @@
 //! - [`install`]: network → decode → slot, in one pass
 //! - [`host`]: the machine around all of it: time, chance, restarts
 //! - [`health`]: what must hold before a slot is committed
+//! - [`time_zones`]: the machine's time zone database
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
 //! - [`notice`]: what is said to the journal
@@ -45,6 +46,7 @@ pub mod report;
 mod run;
 pub mod settings;
 pub mod slot;
+pub mod time_zones;
 mod trial_deadline;
 pub mod trust;
 pub mod worker;

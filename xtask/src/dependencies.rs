@@ -11,6 +11,7 @@ use crate::process::cargo_text;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-types", &[]),
     ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-calendar", &[]),
     ("switchback-chunks", &[]),
     ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
@@ -29,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-calendar",
             "switchback-chunks",
             "switchback-delta",
             "switchback-tuf",
@@ -76,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "switchback-types",
     "switchback-boot-env",
+    "switchback-calendar",
     "switchback-chunks",
     "switchback-delta",
     "switchback-tuf",
