@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use switchback_types::Timestamp;
-use switchback_update_core::{Attempt, Outcome};
+use switchback_update_core::{Attempt, Gate, Outcome};
 
+use crate::gates::{Roots, SystemBus};
 use crate::health::{CheckState, HealthPassed, Reached};
 use crate::report::chain;
-use crate::settings::HealthSettings;
-use crate::{command, health};
+use crate::settings::{GateSettings, HealthSettings};
+use crate::{command, gates, health};
 
 /// systemd takes the request and returns.
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
@@ -46,6 +47,9 @@ pub trait Host: fmt::Debug + Send + Sync {
     /// Runs the health checks beside everything else.
     fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports);
 
+    /// Reads the gates that are set; may wait for programs and services.
+    fn read_gates(&self, settings: &GateSettings, now: Timestamp) -> Vec<Gate>;
+
     /// Asks for a restart of the device, and returns.
     fn restart(&self, command: &[String]);
 
@@ -73,25 +77,32 @@ pub trait Host: fmt::Debug + Send + Sync {
 pub struct Machine {
     started: Instant,
     runtime_directory: PathBuf,
+    bus: SystemBus,
 }
 
 impl Machine {
-    /// `runtime_directory` lasts as long as this boot.
+    /// `runtime_directory` lasts as long as this boot; `bus` is asked by gates.
     #[must_use]
-    pub fn new(runtime_directory: PathBuf) -> Self {
+    pub fn new(runtime_directory: PathBuf, bus: SystemBus) -> Self {
         Self {
             started: Instant::now(),
             runtime_directory,
+            bus,
         }
     }
 }
 
+/// The clock's time, unchecked.
+pub(crate) fn clock() -> Timestamp {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
 impl Host for Machine {
     fn now(&self) -> Timestamp {
-        let seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+        clock()
     }
 
     fn uptime(&self) -> Duration {
@@ -117,6 +128,10 @@ impl Host for Machine {
             // Without health nothing is committed, and the trial's own deadline ends it.
             tracing::error!("the health checks could not be started: {error}");
         }
+    }
+
+    fn read_gates(&self, settings: &GateSettings, now: Timestamp) -> Vec<Gate> {
+        gates::read(settings, &Roots::default(), &self.bus, now)
     }
 
     fn restart(&self, program: &[String]) {

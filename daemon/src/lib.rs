@@ -35,6 +35,7 @@ pub mod fetcher;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::expect_used, reason = "a broken promise must stop the fuzzer")]
 pub mod fuzz;
+pub mod gates;
 mod hash;
 pub mod health;
 pub mod host;

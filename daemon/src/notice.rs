@@ -46,6 +46,16 @@ pub mod message_id {
     pub const HELD: &str = "4f8a6d1e0b3c47d29e75c8f2a1064be3";
     /// The hold is over.
     pub const HOLD_RELEASED: &str = "0be9f3a87d5146c2843fd1c6b7e2905a";
+    /// Only one version may come.
+    pub const PINNED: &str = "7e05b1f4c83d4a96b2d71c0ea95f3846";
+    /// Any version may come again.
+    pub const UNPINNED: &str = "d4a92c6f0b7e4135a8c3e61f5d0729b8";
+    /// A person gave consent.
+    pub const APPROVED: &str = "58c1e7a03f964db2970b4de8a2f6c51d";
+    /// The restart into an armed slot waits.
+    pub const RESTART_WAITS: &str = "b37fd0925c1e48a6934ae0d7f2851c6b";
+    /// A person overrode what stood in the way.
+    pub const OVERRIDDEN: &str = "1e96c4ab7d025f48b3a70ec8195d62f3";
     /// The five questions were answered differently from before.
     pub const DECISION: &str = "6d02c9e5a7f84b1d937be4a0f81c6d3e";
 }
@@ -158,6 +168,17 @@ pub fn say(notice: &Notice) {
         }
         Notice::Refused { detail } => plain(id::REFUSED, &format!("refused: {detail}"), true),
         Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
+        Notice::Pinned { version, reason } => plain(
+            id::PINNED,
+            &format!("pinned to version {version}: {reason}"),
+            false,
+        ),
+        Notice::Unpinned => plain(id::UNPINNED, "any version may come again", false),
+        Notice::Approved { sha256 } => plain(
+            id::APPROVED,
+            &format!("a person gave consent to the image {sha256}"),
+            false,
+        ),
         Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),
     }
 }

@@ -13,8 +13,9 @@ use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts};
 use crate::fetcher::{self, Remote};
+use crate::gates::SystemBus;
 use crate::health::{Reached, scripts};
-use crate::host::{Host, Machine};
+use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::settings::SettingsError;
@@ -93,13 +94,14 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
     let boot_id = read_boot_id()?;
-    let host: Arc<dyn Host> = Arc::new(Machine::new(runtime_directory));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .map_err(system("no runtime"))?;
+    let system_bus = SystemBus::new(runtime.handle().clone());
+    let host: Arc<dyn Host> = Arc::new(Machine::new(runtime_directory, system_bus));
     runtime.block_on(async move {
         let (queue, messages) = mpsc::unbounded_channel();
         let (job_ends, ends) = mpsc::unbounded_channel();
@@ -118,6 +120,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         .map_err(system("the worker thread cannot be started"))?;
         watch_signals(&queue)?;
         let metrics = settings.metrics.clone();
+        let group = settings.bus_group.clone();
         let (driver, view) = Driver::new(Parts {
             decide: switchback_update_core::step,
             settings,
@@ -134,7 +137,11 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             job_ends,
         })?;
         tokio::spawn(crate::metrics::serve(metrics, view.clone()));
-        tokio::spawn(bus::serve(Bus::System, Shared::new(queue, view), ends));
+        tokio::spawn(bus::serve(
+            Bus::System,
+            Shared::new(queue, view, &group),
+            ends,
+        ));
         Ok(driver.run(messages).await?)
     })
 }
@@ -146,8 +153,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
 pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
     let settings = crate::settings::load(directories)?;
     let results = Path::new(scripts::RESULTS);
-    let machine = Machine::new(PathBuf::from(RUNTIME_DIRECTORY));
-    scripts::run(&settings.health.scripts, results, &mut || machine.now())
+    scripts::run(&settings.health.scripts, results, &mut clock)
         .map_err(system(format!("{}: cannot be written", results.display())))
 }
 

@@ -25,6 +25,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("switchback-update-core", &["switchback-types"]),
     ("switchback-dbus-api", &[]),
+    ("switchback-ddi", &[]),
+    ("switchback-rollout", &["switchback-types"]),
+    (
+        "switchback-server",
+        &[
+            "switchback-types",
+            "switchback-ddi",
+            "switchback-manifest",
+            "switchback-rollout",
+            "switchback-tuf",
+        ],
+    ),
     (
         "switchbackd",
         &[
@@ -84,6 +96,8 @@ const PURE: &[&str] = &[
     "switchback-tuf",
     "switchback-manifest",
     "switchback-update-core",
+    "switchback-ddi",
+    "switchback-rollout",
 ];
 
 /// What would let a pure room act: threads, sockets, logs, chance.

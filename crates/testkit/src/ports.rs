@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchback_types::{SlotName, Timestamp};
-use switchback_update_core::{Attempt, Outcome};
+use switchback_update_core::{Attempt, Gate, Outcome};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, FileKind, Locks};
 use switchbackd::health::Reached;
 use switchbackd::host::{HealthReports, Host};
 use switchbackd::journal::RecordFiles;
-use switchbackd::settings::HealthSettings;
+use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices};
 
 use crate::device::FAULTY_POLLS;
@@ -350,6 +350,10 @@ impl Host for World {
             reports,
         };
         live.health.push((due, run));
+    }
+
+    fn read_gates(&self, _: &GateSettings, _: Timestamp) -> Vec<Gate> {
+        Vec::new()
     }
 
     fn restart(&self, _: &[String]) {

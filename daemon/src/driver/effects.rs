@@ -95,8 +95,8 @@ impl Driver {
                 self.run_health_checks(purpose);
                 DONE
             }
-            Effect::Restart => {
-                self.restart();
+            Effect::Restart(cause) => {
+                self.restart_for(cause);
                 DONE
             }
             Effect::Report { attempt, outcome } => self.tell_outcome(attempt, outcome),
@@ -237,7 +237,7 @@ impl Driver {
         self.parts.host.check_health(settings, reached, reports);
     }
 
-    fn restart(&self) {
+    pub(super) fn restart(&self) {
         notice::plain(
             notice::message_id::RESTARTING,
             "restarting the device",

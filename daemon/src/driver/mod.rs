@@ -3,10 +3,14 @@
 
 mod candidate;
 mod check;
+mod command;
 mod contact;
 mod effects;
+mod gates;
 mod health;
+mod inhibit;
 mod jobs;
+mod message;
 mod poll;
 mod transfer;
 mod view;
@@ -23,14 +27,15 @@ use switchback_types::{Digest, Timestamp};
 use switchback_update_core::{
     BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, Step,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 pub use self::contact::Contact;
+pub use self::inhibit::{InhibitMode, Inhibitor, InhibitorId};
 pub use self::jobs::{JobEnd, JobId, JobKind};
+pub use self::message::{Command, Message, Refused, Wish};
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
-use crate::fetch::BundlePlace;
 use crate::health::{CheckState, HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
@@ -39,87 +44,6 @@ use crate::report::chain;
 use crate::settings::Settings;
 use crate::slot::{Layout, VerifiedSlot};
 use crate::worker::{Job, Report};
-
-/// Everything that can reach the driver.
-#[derive(Debug)]
-pub enum Message {
-    /// From the worker thread.
-    Worker(Report),
-    /// What the health checks say, all of them.
-    Checks(Vec<CheckState>),
-    /// The health checks ended.
-    Health {
-        /// Whether they judged a trial.
-        trial: bool,
-        /// How.
-        result: Result<HealthPassed, String>,
-    },
-    /// Somebody asks for something.
-    Command {
-        /// What.
-        command: Command,
-        /// Told whether it was taken, and if not, why.
-        reply: oneshot::Sender<Result<(), Refused>>,
-    },
-    /// The program is asked to end.
-    Terminate,
-}
-
-/// What people and programs ask for.
-#[derive(Debug)]
-pub enum Command {
-    /// Ask the repository; the job ends with the answer.
-    Check(JobId),
-    /// Ask the repository and install what it offers.
-    Install {
-        /// Ends when the slot is armed, or nothing was to be done.
-        job: JobId,
-        /// Whether an image that failed here is tried once more.
-        retry: bool,
-    },
-    /// Install what a bundle brings.
-    InstallBundle {
-        /// Ends when the slot is armed, or nothing was to be done.
-        job: JobId,
-        /// The bundle.
-        place: BundlePlace,
-        /// Whether an image that failed here is tried once more.
-        retry: bool,
-    },
-    /// Go back to the other slot and stay there.
-    RollBack {
-        /// Ends when the slot is armed.
-        job: JobId,
-        /// For the hold.
-        reason: String,
-    },
-    /// Make the inactive slot whole, if it went bad.
-    Repair(JobId),
-    /// Call off what is under way.
-    Cancel,
-    /// Stay on what runs.
-    Hold {
-        /// Why.
-        reason: String,
-    },
-    /// Let updates go on.
-    Release,
-    /// Mark the booted slot good.
-    MarkGood,
-    /// Make sure that the inactive slot is not started.
-    MarkBad,
-    /// Restart into the armed slot.
-    Restart,
-}
-
-/// Why a command was not taken, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The error's name below `org.switchback.Update1.Error`.
-    pub name: &'static str,
-    /// In words.
-    pub message: String,
-}
 
 /// What the driver cannot go on without.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +118,7 @@ pub struct Driver {
     checks: check::Checks,
     /// What each health check said last.
     health_checks: Vec<CheckState>,
+    gates: gates::Gates,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -247,6 +172,7 @@ impl Driver {
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
             health_checks: Vec::new(),
+            gates: gates::Gates::default(),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -310,7 +236,11 @@ impl Driver {
     pub fn due(&self) -> Option<Duration> {
         let told = self.untold.as_ref().map(|(due, _)| *due);
         let poll = (!self.polling).then_some(self.next_poll);
-        told.into_iter().chain(poll).chain(self.check_due()).min()
+        told.into_iter()
+            .chain(poll)
+            .chain(self.check_due())
+            .chain(self.gates_due())
+            .min()
     }
 
     /// Does what is due.
@@ -330,6 +260,9 @@ impl Driver {
         }
         if self.check_due().is_some_and(|due| due <= now) {
             self.event(Event::VerifyDue)?;
+        }
+        if self.gates_due().is_some_and(|due| due <= now) {
+            self.look_at_gates();
         }
         Ok(())
     }
@@ -366,6 +299,15 @@ impl Driver {
                 let _ = reply.send(answer);
                 Ok(())
             }
+            Message::Inhibit(inhibitor) => {
+                let uptime = self.parts.host.uptime();
+                self.gates.inhibitors.take(inhibitor, uptime);
+                Ok(())
+            }
+            Message::Uninhibit(id) => {
+                self.uninhibit(id);
+                Ok(())
+            }
             Message::Terminate => Ok(()),
         }
     }
@@ -376,7 +318,9 @@ impl Driver {
                 asked,
                 now,
                 runs_already,
-            } => self.polled(asked, now, runs_already),
+                gates,
+            } => self.polled(asked, now, runs_already, gates),
+            Report::Gates { now, gates } => self.gates_read(now, gates),
             Report::Chosen(choice) => {
                 let attempt = self.state.phase.attempt();
                 let version = attempt.map(|attempt| &attempt.image.version);
@@ -424,6 +368,7 @@ impl Driver {
             }
             let before = std::mem::replace(&mut self.state, step.next);
             if before.phase != self.state.phase {
+                self.gates.phase_changed(&self.state.phase);
                 let fetched = self.checks.last_fetched();
                 self.jobs
                     .phase_changed(&self.state, fetched, &self.parts.job_ends);

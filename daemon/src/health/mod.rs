@@ -12,14 +12,12 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use switchback_types::Timestamp;
 
 use self::checks::Checks;
 pub use self::checks::{CheckState, Standing};
 use self::probe::Probes;
 pub use self::watch::{Pace, watch};
+use crate::host::clock;
 use crate::settings::HealthSettings;
 
 /// Proof that every required check held for the whole settling time. Only [`watch`] makes one.
@@ -53,15 +51,12 @@ pub fn run(
     reached: &Reached,
     said: &mut dyn FnMut(Vec<CheckState>),
 ) -> Result<HealthPassed, String> {
-    let mut clock = watch::Clock::start();
+    let mut pace = watch::Clock::start();
     let mut checks = Checks::new(settings);
     let mut probes = Probes::new(reached, scripts::RESULTS.as_ref());
     let mut shown = Vec::new();
-    watch(settings, &mut clock, &mut || {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = seconds.map_or(0, |since| since.as_secs());
-        let now = Timestamp::from_unix(seconds.try_into().unwrap_or(i64::MAX));
-        let verdict = checks.look(now, &mut probes);
+    watch(settings, &mut pace, &mut || {
+        let verdict = checks.look(clock(), &mut probes);
         let states = checks.states();
         if states != shown {
             said(states.clone());

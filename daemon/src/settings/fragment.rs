@@ -11,6 +11,10 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) repository: Repository,
     #[serde(default)]
+    pub(super) update: Update,
+    #[serde(default)]
+    pub(super) gates: Gates,
+    #[serde(default)]
     pub(super) slots: Slots,
     #[serde(default)]
     pub(super) boot: Boot,
@@ -20,6 +24,8 @@ pub(super) struct Fragment {
     pub(super) metrics: Metrics,
     #[serde(default)]
     pub(super) restart: Restart,
+    #[serde(default)]
+    pub(super) bus: Bus,
     #[serde(default)]
     pub(super) state: State,
 }
@@ -58,6 +64,18 @@ table!(Repository {
     client_certificate: String,
     client_key: String,
 });
+table!(Update { consent: bool });
+table!(Gates {
+    battery_at_least: u8,
+    mains: bool,
+    temperature_at_most: u8,
+    metered: bool,
+    free_space_at_least: String,
+    load_at_most: f64,
+    logind: bool,
+    inhibit_at_most: String,
+    command: Vec<GateCommand>,
+});
 table!(Slots {
     a: String,
     b: String,
@@ -93,7 +111,12 @@ table!(Metrics {
     socket: String,
     listen: String,
 });
-table!(Restart { automatic: bool, command: Vec<String> });
+table!(Restart {
+    automatic: bool,
+    delay_at_most: String,
+    command: Vec<String>,
+});
+table!(Bus { group: String });
 table!(State { directory: String });
 
 /// One `[[health.command]]`.
@@ -121,16 +144,29 @@ pub(super) struct Http {
     pub(super) retries: Option<u32>,
 }
 
+/// One `[[gates.command]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct GateCommand {
+    pub(super) name: String,
+    pub(super) command: Vec<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) before: Option<String>,
+}
+
 impl Fragment {
     /// What `later` says wins, setting by setting.
     pub(super) fn merge(&mut self, later: Self) {
         self.device.merge(later.device);
         self.repository.merge(later.repository);
+        self.update.merge(later.update);
+        self.gates.merge(later.gates);
         self.slots.merge(later.slots);
         self.boot.merge(later.boot);
         self.health.merge(later.health);
         self.metrics.merge(later.metrics);
         self.restart.merge(later.restart);
+        self.bus.merge(later.bus);
         self.state.merge(later.state);
     }
 }

@@ -4,6 +4,7 @@
 //! [`load`] puts the files together, [`Settings`] is what the daemon runs on and cannot be wrong.
 
 mod fragment;
+mod gates;
 mod health;
 mod load;
 mod metrics;
@@ -12,12 +13,14 @@ mod validate;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
+pub use self::gates::{GateCommand, GateSettings, UpdateSettings};
 pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
@@ -32,6 +35,10 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// Where releases come from.
     pub repository: RepositorySettings,
+    /// Whether an update is wanted at all.
+    pub update: UpdateSettings,
+    /// What stands before an update, and before the restart into it.
+    pub gates: Arc<GateSettings>,
     /// Where the slots are.
     pub slots: SlotSettings,
     /// How the bootloader is talked to.
@@ -42,6 +49,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// How the device is restarted.
     pub restart: RestartSettings,
+    /// Members of this group may give orders where there is no polkit.
+    pub bus_group: String,
     /// Directory of the journal and the trusted metadata; must survive updates.
     pub state_directory: PathBuf,
 }
@@ -153,6 +162,8 @@ pub struct BootSettings {
 pub struct RestartSettings {
     /// Whether the daemon does so by itself once a slot is armed.
     pub automatic: bool,
+    /// How long applications may delay it.
+    pub delay_at_most: Duration,
     /// Program and arguments.
     pub command: Vec<String>,
 }

@@ -3,11 +3,13 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
 use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
+use super::gates;
 use super::health::health;
 use super::metrics::metrics;
 use super::{
@@ -26,21 +28,25 @@ pub(super) fn validate(
         .map(|directory| directory.display().to_string())
         .collect();
     let searched = searched.join(", ");
+    let state_directory = fragment
+        .state
+        .directory
+        .unwrap_or_else(|| "/var/lib/switchback".into());
+    let state_directory = PathBuf::from(state_directory);
     let device = device(&fragment.device, &searched)?;
     let repository = repository(fragment.repository, &searched)?;
     Ok(Settings {
         device,
+        update: gates::update(&fragment.update),
+        gates: Arc::new(gates::gates(fragment.gates, state_directory.clone())?),
         health: health(fragment.health, &repository.ca_file)?,
         repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
         metrics: metrics(fragment.metrics)?,
         restart: restart(fragment.restart)?,
-        state_directory: fragment
-            .state
-            .directory
-            .unwrap_or_else(|| "/var/lib/switchback".into())
-            .into(),
+        bus_group: fragment.bus.group.unwrap_or_else(|| "switchback".into()),
+        state_directory,
     })
 }
 
@@ -385,6 +391,12 @@ fn restart(table: Restart) -> Result<RestartSettings, SettingsError> {
     }
     Ok(RestartSettings {
         automatic: table.automatic.unwrap_or(true),
+        delay_at_most: duration(
+            "restart.delay-at-most",
+            table.delay_at_most.as_ref(),
+            Duration::from_secs(5 * 60),
+            DAY,
+        )?,
         command,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use clap::Parser as _;
 use switchback_boot_env::grub;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{
-    Attempt, BootId, ImageIdentity, Outcome, SlotContent, SlotRecord, State,
+    Attempt, BootId, Gate, ImageIdentity, Outcome, SlotContent, SlotRecord, State,
 };
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
@@ -21,7 +22,7 @@ use switchbackd::health::{self, Pace, Reached};
 use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
 use switchbackd::journal::{DiskFiles, Journal, RecordFiles};
-use switchbackd::settings::HealthSettings;
+use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices, Layout, Located};
 use switchbackd::trust::Trust;
 use switchbackd::worker::{Job, Worker};
@@ -144,9 +145,13 @@ impl EnvFiles for Anywhere {
     }
 }
 
-/// A machine whose time the test moves, and which is healthy.
+/// A machine whose time and gates the test moves, and which is healthy.
 #[derive(Debug, Default)]
-pub(crate) struct Still(pub(crate) Mutex<Duration>);
+pub(crate) struct Still {
+    pub(crate) uptime: Mutex<Duration>,
+    pub(crate) gates: Mutex<Vec<Gate>>,
+    pub(crate) restarts: AtomicU32,
+}
 
 pub(crate) struct Quick(Duration);
 
@@ -166,7 +171,7 @@ impl Host for Still {
     }
 
     fn uptime(&self) -> Duration {
-        *self.0.lock().unwrap()
+        *self.uptime.lock().unwrap()
     }
 
     fn pause(&self, _: Duration) {}
@@ -184,7 +189,13 @@ impl Host for Still {
         ));
     }
 
-    fn restart(&self, _: &[String]) {}
+    fn read_gates(&self, _: &GateSettings, _: Timestamp) -> Vec<Gate> {
+        self.gates.lock().unwrap().clone()
+    }
+
+    fn restart(&self, _: &[String]) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn is_stopping(&self) -> bool {
         false
@@ -271,6 +282,11 @@ pub(crate) fn holds(image: ImageIdentity) -> SlotRecord {
 
 impl Device {
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines of configuration.
+    pub(crate) fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (old, new) = (noise(1), noise(2));
@@ -282,7 +298,7 @@ impl Device {
         let text = format!(
             "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
              url = \"https://updates.example\"\n[boot]\ncontract = \"rauc-grub\"\n\
-             grubenv = [\"{}\"]\n[health]\nrepository = false\n",
+             grubenv = [\"{}\"]\n[health]\nrepository = false\n{more}",
             path("grubenv").display()
         );
         std::fs::write(config.join("10-board.toml"), text).unwrap();
@@ -396,9 +412,14 @@ impl Device {
 
     /// Lets time pass in steps of an hour.
     pub(crate) fn pass(&mut self, time: Duration) {
+        self.pass_in_steps(time, Duration::from_secs(3600));
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass_in_steps(&mut self, time: Duration, step: Duration) {
         let end = self.host.uptime() + time;
         while self.host.uptime() < end {
-            *self.host.0.lock().unwrap() += Duration::from_secs(3600);
+            *self.host.uptime.lock().unwrap() += step;
             while self
                 .driver
                 .due()

@@ -309,6 +309,7 @@ impl Boot<'_> {
             Deed::Cancel => Command::Cancel,
             Deed::Hold => Command::Hold {
                 reason: "a person".into(),
+                until: None,
             },
             Deed::Unhold => Command::Release,
         };

@@ -1,0 +1,93 @@
+//! The answer to a poll.
+
+use serde::{Deserialize, Serialize};
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Where to go.
+    pub href: String,
+}
+
+/// The answer to a poll: when to come again, and what there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// When to come again.
+    pub config: Config,
+    /// What there is to do; nothing, when empty.
+    #[serde(
+        rename = "_links",
+        default,
+        skip_serializing_if = "PollLinks::is_empty"
+    )]
+    pub links: PollLinks,
+}
+
+/// When to come again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// When to come again.
+    pub polling: Polling,
+}
+
+/// When to come again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polling {
+    /// `HH:mm:ss`, see [`write_sleep`](crate::write_sleep).
+    pub sleep: String,
+}
+
+/// What there is to do. A server names at most one of `deployment_base`, `cancel_action` and
+/// `confirmation_base`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PollLinks {
+    /// An update to make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_base: Option<Link>,
+    /// An update to stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_action: Option<Link>,
+    /// An update to agree to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation_base: Option<Link>,
+    /// The update made last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed_base: Option<Link>,
+    /// The server would like to have the device's attributes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_data: Option<Link>,
+}
+
+impl PollLinks {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_as_hawkbit_does() {
+        let mut poll = Poll {
+            config: Config {
+                polling: Polling {
+                    sleep: "00:05:00".into(),
+                },
+            },
+            links: PollLinks::default(),
+        };
+        let idle = serde_json::to_string(&poll).unwrap();
+        assert_eq!(idle, r#"{"config":{"polling":{"sleep":"00:05:00"}}}"#);
+        assert_eq!(serde_json::from_str::<Poll>(&idle).unwrap(), poll);
+        poll.links.deployment_base = Some(Link {
+            href: "https://h/5".into(),
+        });
+        let text = serde_json::to_string(&poll).unwrap();
+        assert!(text.ends_with(r#""_links":{"deploymentBase":{"href":"https://h/5"}}}"#));
+    }
+}
