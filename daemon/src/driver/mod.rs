@@ -43,6 +43,7 @@ use crate::journal::{Journal, RecordError};
 use crate::report::chain;
 use crate::settings::Settings;
 use crate::slot::{Layout, VerifiedSlot};
+use crate::traces::{Seen, Tracer};
 use crate::worker::{Job, Report};
 
 /// What the driver cannot go on without.
@@ -119,6 +120,7 @@ pub struct Driver {
     /// What each health check said last.
     health_checks: Vec<CheckState>,
     gates: gates::Gates,
+    tracer: Option<Tracer>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -173,6 +175,7 @@ impl Driver {
             checks: check::Checks::new(&parts),
             health_checks: Vec::new(),
             gates: gates::Gates::default(),
+            tracer: tracer(&parts.settings),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -367,6 +370,15 @@ impl Driver {
                 self.parts.journal.commit(&step.next)?;
             }
             let before = std::mem::replace(&mut self.state, step.next);
+            if let Some(tracer) = &mut self.tracer {
+                let seen = Seen {
+                    event: &event,
+                    before: &before.phase,
+                    after: &self.state.phase,
+                    booted: facts.booted,
+                };
+                tracer.step(seen, self.offered.as_deref());
+            }
             if before.phase != self.state.phase {
                 self.gates.phase_changed(&self.state.phase);
                 let fetched = self.checks.last_fetched();
@@ -415,6 +427,10 @@ impl Driver {
     }
 
     fn publish(&mut self) {
+        if let Some(tracer) = &mut self.tracer {
+            let stage = self.progress.map(|progress| progress.stage.as_str());
+            tracer.look(self.polling, stage, &self.transfer);
+        }
         let view = View::of(self);
         self.view.send_if_modified(|current| {
             if **current == view {
@@ -428,4 +444,13 @@ impl Driver {
             true
         });
     }
+}
+
+/// If traces are wanted. What stands in the way of them is no reason not to update.
+fn tracer(settings: &Settings) -> Option<Tracer> {
+    let wanted = settings.traces.as_ref()?;
+    let started = Tracer::start(wanted, &settings.device, &settings.state_directory);
+    started
+        .inspect_err(|error| tracing::warn!("no traces: {error}"))
+        .ok()
 }

@@ -12,6 +12,7 @@ use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
 use super::gates;
 use super::health::health;
 use super::metrics::metrics;
+use super::traces::traces;
 use super::{
     BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
     Settings, SettingsError, SlotSettings,
@@ -40,6 +41,7 @@ pub(super) fn validate(
         update: gates::update(&fragment.update),
         gates: Arc::new(gates::gates(fragment.gates, state_directory.clone())?),
         health: health(fragment.health, &repository.ca_file)?,
+        traces: traces(fragment.traces, &repository.ca_file)?,
         repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
