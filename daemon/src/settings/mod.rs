@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
-pub use self::gates::{GateCommand, GateSettings, UpdateSettings};
+pub use self::gates::{GateCommand, GateSettings, Outside, UpdateSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
@@ -221,8 +221,10 @@ pub enum SettingsError {
         hint: &'static str,
     },
     /// A setting has a value that cannot be.
-    #[error("`{key}` = {value:?}: {message}")]
+    #[error("{}`{key}` = {value:?}: {message}", place.as_deref().unwrap_or_default())]
     Invalid {
+        /// The file and the line, if it stands in one.
+        place: Option<String>,
         /// The setting.
         key: &'static str,
         /// Its value.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
+use crate::time_zones::TimeZones;
+
 use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
 use super::gates;
 use super::{
@@ -34,7 +36,12 @@ pub(super) fn validate(
     Ok(Settings {
         device: device(&fragment.device, &searched)?,
         update: gates::update(&fragment.update),
-        gates: Arc::new(gates::gates(fragment.gates, state_directory.clone())?),
+        gates: Arc::new(gates::gates(
+            fragment.gates,
+            &fragment.update,
+            state_directory.clone(),
+            &TimeZones::default(),
+        )?),
         repository: repository(fragment.repository, &searched)?,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
@@ -47,6 +54,7 @@ pub(super) fn validate(
 
 pub(super) fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
     SettingsError::Invalid {
+        place: None,
         key,
         value: value.into(),
         message: message.into(),

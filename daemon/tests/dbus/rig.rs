@@ -65,7 +65,10 @@ impl Drop for PrivateBus {
 }
 
 /// The service on a bus, with a test in the place of the driver.
-#[allow(dead_code, reason = "the program's own tests share it and use less of it")]
+#[allow(
+    dead_code,
+    reason = "the program's own tests share it and use less of it"
+)]
 pub(crate) struct Served {
     pub(crate) bus: PrivateBus,
     pub(crate) connection: Connection,
