@@ -11,6 +11,7 @@ mod inhibit;
 mod jobs;
 mod message;
 mod poll;
+mod reload;
 mod transfer;
 mod view;
 
@@ -32,6 +33,7 @@ pub use self::contact::Contact;
 pub use self::inhibit::{InhibitMode, Inhibitor, InhibitorId};
 pub use self::jobs::{JobEnd, JobId, JobKind};
 pub use self::message::{Command, Message, Refused, Wish};
+pub use self::reload::Reloaded;
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
@@ -116,6 +118,8 @@ pub struct Driver {
     jobs: jobs::Jobs,
     checks: check::Checks,
     gates: gates::Gates,
+    /// A configuration that waits for what is under way.
+    reloaded: Option<Box<Reloaded>>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -169,6 +173,7 @@ impl Driver {
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
             gates: gates::Gates::default(),
+            reloaded: None,
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -201,7 +206,10 @@ impl Driver {
             tokio::select! {
                 message = messages.recv() => match message {
                     None | Some(Message::Terminate) => break,
-                    Some(message) => self.message(message)?,
+                    Some(message) => {
+                        self.message(message)?;
+                        self.take_reloaded();
+                    }
                 },
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if due.is_some() => {
                     self.tick()?;
@@ -298,6 +306,10 @@ impl Driver {
             }
             Message::Uninhibit(id) => {
                 self.uninhibit(id);
+                Ok(())
+            }
+            Message::Reload(reloaded) => {
+                self.reload(reloaded);
                 Ok(())
             }
             Message::Terminate => Ok(()),

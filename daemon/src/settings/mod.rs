@@ -113,7 +113,7 @@ pub struct ClientIdentity {
 }
 
 /// Where the slots are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotSettings {
     /// Slot a: `PARTLABEL=…`, `PARTUUID=…` or a path.
     pub a: String,
@@ -135,7 +135,7 @@ impl SlotSettings {
 }
 
 /// How the bootloader is talked to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootSettings {
     /// Which variables mean what.
     pub contract: ContractKind,

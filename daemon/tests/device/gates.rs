@@ -238,6 +238,33 @@ fn windows_and_programs_are_settings_that_say_what_is_wrong_with_them() {
     }
 }
 
+#[test]
+fn configuration_that_is_read_anew_counts_at_once() {
+    let mut device = device(Vec::new());
+    let reload = |device: &mut Device, more: &str| {
+        let reloaded = device.reloaded(more);
+        let message = Message::Reload(Box::new(reloaded));
+        device.driver.message(message).unwrap();
+        device.settle();
+    };
+    reload(&mut device, "[update]\nconsent = true\n");
+    assert_eq!(update(&mut device, Wish::default()).1, "consent");
+    // Other hardware than this one is found by the next start only.
+    reload(
+        &mut device,
+        "[slots]\na = \"/dev/x\"\n[restart]\nautomatic = false\n",
+    );
+    assert_eq!(update(&mut device, Wish::default()).1, "armed");
+    let view = device.driver.view();
+    assert_eq!(view.slots[0].device, "/dev/a");
+    assert_eq!(restarts(&device), 0, "a person restarts it now");
+    reload(&mut device, "[device]\nchannel = \"beta\"\n");
+    let check = Command::Check(JobId(8));
+    device.command(check).unwrap();
+    let end = device.ends.try_recv().unwrap();
+    assert!(end.message.contains("beta"), "{}", end.message);
+}
+
 fn inhibitor(id: u32, before: Before, mode: InhibitMode) -> Message {
     Message::Inhibit(Inhibitor {
         id: InhibitorId(id),
