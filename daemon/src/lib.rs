@@ -14,6 +14,7 @@
 //! - [`time_zones`]: the machine's time zone database
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
+//! - [`metrics`]: the same for Prometheus
 //! - [`notice`]: what is said to the journal
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -41,6 +42,7 @@ pub mod host;
 pub mod identity;
 pub mod install;
 pub mod journal;
+pub mod metrics;
 pub mod notice;
 pub mod report;
 mod run;
@@ -51,5 +53,5 @@ mod trial_deadline;
 pub mod trust;
 pub mod worker;
 
-pub use self::run::{RunError, run};
+pub use self::run::{RunError, boot_checks, run};
 pub use self::trial_deadline::trial_deadline;

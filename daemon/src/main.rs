@@ -15,6 +15,8 @@ switchbackd: the update daemon; started by systemd (`systemctl status switchback
 
 usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc/switchback/config.d)
        switchbackd trial-deadline          restart the device if this boot is an undecided trial
+       switchbackd boot-checks             run the scripts of health.script-directories, once in each boot; started
+                                           by switchback-boot-checks.service
        switchbackd fetch              serve one connection of the daemon, without rights; started by
                                       switchback-fetch.socket
        switchbackd check-config            read the configuration and say what is wrong
@@ -28,6 +30,7 @@ exit codes: 0 ended as asked, 1 could not run, 2 wrong usage, 78 wrong configura
 enum Verb {
     Run,
     TrialDeadline,
+    BootChecks,
     Fetch,
     CheckConfig,
     ShowConfig { json: bool },
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             log_to_journal();
             return trial_deadline(&directories);
         }
+        Verb::BootChecks => return boot_checks(&directories),
         Verb::Fetch => {
             log_to_journal();
             return match fetch() {
@@ -101,6 +105,7 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
             Some("--version" | "-V") => verb = Verb::Version,
             Some("--help" | "-h") => verb = Verb::Help,
             Some("trial-deadline") => verb = Verb::TrialDeadline,
+            Some("boot-checks") => verb = Verb::BootChecks,
             Some("fetch") => verb = Verb::Fetch,
             Some("check-config") => verb = Verb::CheckConfig,
             Some("show-config") => verb = Verb::ShowConfig { json: false },
@@ -114,6 +119,18 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
         directories = CONFIG_DIRECTORIES.iter().map(PathBuf::from).collect();
     }
     Ok((verb, directories))
+}
+
+fn boot_checks(directories: &[PathBuf]) -> ExitCode {
+    match switchbackd::boot_checks(directories) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(switchbackd::RunError::Settings(error)) => wrong_configuration(&error),
+        Err(error) => {
+            eprintln!("switchbackd: {}", chain(&error));
+            ExitCode::from(1)
+        }
+    }
 }
 
 fn wrong_configuration(error: &SettingsError) -> ExitCode {

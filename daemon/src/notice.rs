@@ -4,6 +4,8 @@
 use switchback_types::Version;
 use switchback_update_core::{Attempt, AttemptKind, Notice};
 
+use crate::health::CheckState;
+
 /// Message ids, as `journalctl MESSAGE_ID=…` and the catalog know them.
 pub mod message_id {
     /// The target slot is about to be written, or flipped to.
@@ -14,6 +16,8 @@ pub mod message_id {
     pub const STAGED: &str = "8e21b6d05f9a4c47b3d8e0a16c72f935";
     /// The boot environment is armed.
     pub const ARMED: &str = "3d90c4e7b1a84f5296f7d2b85e03c1a6";
+    /// The device is restarted by the daemon.
+    pub const RESTARTING: &str = "91e0b4c7d26f4a83a05c7d1be64f2398";
     /// This boot is a trial.
     pub const TRIAL_STARTED: &str = "f47a1c90e3d24b68a5c19d7e802b6f34";
     /// The trial is lost.
@@ -24,6 +28,8 @@ pub mod message_id {
     pub const ROLLED_BACK: &str = "d08b5a6c1f7e4e39a2c4f8b7e6931d50";
     /// Nothing was armed.
     pub const INSTALL_FAILED: &str = "7b14e2f9c6a34d80952d0c8e5fb1a763";
+    /// A health check that only advises fails.
+    pub const CHECK_FAILS: &str = "c82f6d15a09e4b73b4d17f0e93a5268c";
     /// The committed slot is not healthy.
     pub const DEGRADED: &str = "e9c30d7a4b184f6f8be1f25a706dc392";
     /// The other slot came up without a trial.
@@ -175,6 +181,18 @@ pub fn say(notice: &Notice) {
         ),
         Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),
     }
+}
+
+/// Says that a check fails which decides nothing.
+pub fn advice(check: &CheckState) {
+    tracing::warn!(
+        MESSAGE_ID = message_id::CHECK_FAILS,
+        CHECK = check.name.as_str(),
+        CHECK_KIND = check.kind,
+        "the check {:?} fails, which decides nothing: {}",
+        check.name,
+        check.detail
+    );
 }
 
 /// Writes one message with its id.

@@ -14,8 +14,8 @@ use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts, Reloaded};
 use crate::fetcher::{self, Fetcher, Remote};
 use crate::gates::SystemBus;
-use crate::health::Reached;
-use crate::host::{Host, Machine};
+use crate::health::{Reached, scripts};
+use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::report::chain;
@@ -115,6 +115,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         })
         .map_err(system("the worker thread cannot be started"))?;
         watch_signals(&queue, directories)?;
+        let metrics = settings.metrics.clone();
         let group = settings.bus_group.clone();
         let (driver, view) = Driver::new(Parts {
             decide: switchback_update_core::step,
@@ -131,6 +132,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             queue: queue.clone(),
             job_ends,
         })?;
+        tokio::spawn(crate::metrics::serve(metrics, view.clone()));
         tokio::spawn(bus::serve(
             Bus::System,
             Shared::new(queue, view, &group),
@@ -138,6 +140,17 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         ));
         Ok(driver.run(messages).await?)
     })
+}
+
+/// Runs the scripts that must, or should, succeed in each boot. Gives whether the required ones did.
+///
+/// # Errors
+/// The configuration is wrong, or the results cannot be written.
+pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
+    let settings = crate::settings::load(directories)?;
+    let results = Path::new(scripts::RESULTS);
+    scripts::run(&settings.health.scripts, results, &mut clock)
+        .map_err(system(format!("{}: cannot be written", results.display())))
 }
 
 /// Who fetches, by these settings.

@@ -50,6 +50,8 @@ pub(crate) fn generate() -> anyhow::Result<()> {
             "switchbackd",
             "--test",
             "dbus",
+            "--test",
+            "observability",
         ],
         &[("SWITCHBACK_GENERATE", "1")],
     )?;

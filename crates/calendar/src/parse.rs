@@ -175,6 +175,7 @@ fn written_out(text: &str) -> Result<Parts, CalendarError> {
 fn epoch(weekdays: Weekdays, seconds: &str) -> Result<Parts, CalendarError> {
     let wrong = |reason: &str| CalendarError::new(Part::Epoch, reason);
     let seconds: u32 = seconds
+        .trim_start_matches(' ')
         .parse()
         .map_err(|_| wrong("write @ and a number of seconds since 1970, up to 4294967295"))?;
     let time = Timestamp::from_second(seconds.into())

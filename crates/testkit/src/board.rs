@@ -9,8 +9,8 @@ use switchback_boot_env::contract::{BootNames, Contract, ContractKind, SlotVaria
 use switchback_boot_env::{Vars, grub, grub_pair, uboot};
 use switchback_types::SlotName;
 use switchbackd::settings::{
-    BootSettings, DeviceSettings, HealthSettings, RepositorySettings, RestartSettings, Settings,
-    SlotSettings, UpdateSettings,
+    BootSettings, DeviceSettings, HealthSettings, MetricsSettings, RepositorySettings,
+    RestartSettings, Settings, SlotSettings, UpdateSettings,
 };
 
 use crate::bootloader::{self, Act, Loader, Run, SlotState};
@@ -254,10 +254,9 @@ impl Bench {
             health: HealthSettings {
                 deadline: Duration::from_secs(60),
                 settle: Duration::from_secs(5),
-                units: Vec::new(),
-                commands: Vec::new(),
-                repository: false,
+                ..HealthSettings::default()
             },
+            metrics: MetricsSettings::default(),
             restart: RestartSettings {
                 automatic: self.scenario.automatic,
                 delay_at_most: Duration::from_secs(300),

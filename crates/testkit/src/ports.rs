@@ -9,7 +9,7 @@ use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{Attempt, Gate, Outcome};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, FileKind, Locks};
 use switchbackd::health::Reached;
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::journal::RecordFiles;
 use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices};
@@ -342,12 +342,12 @@ impl Host for World {
         true
     }
 
-    fn check_health(&self, settings: &HealthSettings, _: &Reached, end: HealthEnd) {
+    fn check_health(&self, settings: &HealthSettings, _: &Reached, reports: HealthReports) {
         let mut live = self.live();
         let due = live.session.uptime + settings.settle;
         let run = HealthRun {
             settings: settings.clone(),
-            end,
+            reports,
         };
         live.health.push((due, run));
     }

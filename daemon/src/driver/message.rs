@@ -7,7 +7,7 @@ use super::JobId;
 use super::Reloaded;
 use super::inhibit::{Inhibitor, InhibitorId};
 use crate::fetch::BundlePlace;
-use crate::health::HealthPassed;
+use crate::health::{CheckState, HealthPassed};
 use crate::worker::Report;
 
 /// Everything that can reach the driver.
@@ -15,6 +15,8 @@ use crate::worker::Report;
 pub enum Message {
     /// From the worker thread.
     Worker(Report),
+    /// What the health checks say, all of them.
+    Checks(Vec<CheckState>),
     /// The health checks ended.
     Health {
         /// Whether they judged a trial.

@@ -7,6 +7,7 @@ mod command;
 mod contact;
 mod effects;
 mod gates;
+mod health;
 mod inhibit;
 mod jobs;
 mod message;
@@ -37,7 +38,7 @@ pub use self::reload::Reloaded;
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
-use crate::health::{HealthPassed, Reached};
+use crate::health::{CheckState, HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
 use crate::journal::{Journal, RecordError};
@@ -117,6 +118,8 @@ pub struct Driver {
     last_error: String,
     jobs: jobs::Jobs,
     checks: check::Checks,
+    /// What each health check said last.
+    health_checks: Vec<CheckState>,
     gates: gates::Gates,
     /// A configuration that waits for what is under way.
     reloaded: Option<Box<Reloaded>>,
@@ -172,6 +175,7 @@ impl Driver {
             last_error,
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
+            health_checks: Vec::new(),
             gates: gates::Gates::default(),
             reloaded: None,
             polling: false,
@@ -292,6 +296,10 @@ impl Driver {
     pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
+            Message::Checks(states) => {
+                self.health_checks = states;
+                Ok(())
+            }
             Message::Health { trial, result } => self.health_known(trial, result),
             Message::Command { command, reply } => {
                 let answer = self.command(command)?;
@@ -358,30 +366,6 @@ impl Driver {
                 result,
             } => self.slot_checked(slot, sha256, result),
             Report::Found(found) => self.found(found),
-        }
-    }
-
-    fn health_known(
-        &mut self,
-        trial: bool,
-        result: Result<HealthPassed, String>,
-    ) -> Result<(), DriverError> {
-        let waited = self.ordinary_health.is_err();
-        match result {
-            Ok(proof) => {
-                self.health = Some(proof);
-                self.ordinary_health = Ok(());
-                self.event(Event::HealthPassed)?;
-                if waited && !trial {
-                    // The decision may have been waiting for just this.
-                    self.next_poll = self.parts.host.uptime();
-                }
-                Ok(())
-            }
-            Err(detail) => {
-                self.ordinary_health = Err(detail.clone());
-                self.event(Event::HealthFailed { detail })
-            }
         }
     }
 

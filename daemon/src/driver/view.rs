@@ -7,6 +7,7 @@ use switchback_types::SlotName;
 use switchback_update_core::{Answer, Outcome, SlotContent};
 
 use super::Driver;
+use crate::health::CheckState;
 
 /// A snapshot of everything that D-Bus shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct View {
     pub hold: api::Hold,
     /// Images that failed here.
     pub failed: Vec<api::Failed>,
+    /// What each health check said last.
+    pub health: Vec<CheckState>,
     /// What happened.
     pub history: Vec<api::HistoryEntry>,
 }
@@ -124,6 +127,7 @@ impl View {
                     at: failed.at.to_string(),
                 })
                 .collect(),
+            health: driver.health_checks.clone(),
             history: state.history.iter().map(history_view).collect(),
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{Bundle, BundleError};
 pub(crate) use self::http::LEAST_RATE;
-pub use self::http::{Credentials, HttpSetupError, HttpSource, open_url};
+pub use self::http::{Credentials, HttpProbe, HttpSetupError, HttpSource, Probed, open_url, probe};
 pub use self::parts::Parts;
 
 /// A small file, and how the server names this version of it.

@@ -21,6 +21,8 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) health: Health,
     #[serde(default)]
+    pub(super) metrics: Metrics,
+    #[serde(default)]
     pub(super) restart: Restart,
     #[serde(default)]
     pub(super) bus: Bus,
@@ -96,9 +98,22 @@ table!(Boot {
 table!(Health {
     deadline: String,
     settle: String,
-    units: Vec<String>,
-    command: Vec<Command>,
+    retries: u32,
+    boot_complete: bool,
     repository: bool,
+    units: Vec<String>,
+    wanted_units: Vec<String>,
+    bus_names: Vec<String>,
+    wanted_bus_names: Vec<String>,
+    script_directories: Vec<String>,
+    skip_scripts: Vec<String>,
+    script_timeout: String,
+    command: Vec<Command>,
+    http: Vec<Http>,
+});
+table!(Metrics {
+    socket: String,
+    listen: String,
 });
 table!(Restart {
     automatic: bool,
@@ -115,6 +130,22 @@ pub(super) struct Command {
     pub(super) name: String,
     pub(super) command: Vec<String>,
     pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
+}
+
+/// One `[[health.http]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Http {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) status: Option<u16>,
+    pub(super) body: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
 }
 
 /// One `[[update.window]]`.
@@ -145,6 +176,7 @@ impl Fragment {
         self.slots.merge(later.slots);
         self.boot.merge(later.boot);
         self.health.merge(later.health);
+        self.metrics.merge(later.metrics);
         self.restart.merge(later.restart);
         self.bus.merge(later.bus);
         self.state.merge(later.state);

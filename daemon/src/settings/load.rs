@@ -333,6 +333,35 @@ mod tests {
             ),
             ("[device]\ncompatible = \"board-1 \"\n", "device.compatible"),
             ("[health]\nsettle = \"2h\"\n", "health.settle"),
+            ("[health]\nretries = 101\n", "health.retries"),
+            ("[health]\nunits = [\"kiosk\"]\n", "health.units"),
+            (
+                "[health]\nwanted-units = [\"-x.service\"]\n",
+                "health.wanted-units",
+            ),
+            ("[health]\nbus-names = [\":1.7\"]\n", "health.bus-names"),
+            (
+                "[health]\nscript-directories = [\"checks\"]\n",
+                "health.script-directories",
+            ),
+            (
+                "[[health.http]]\nname = \"x\"\nurl = \"http://example.org/\"\n",
+                "health.http.url",
+            ),
+            (
+                "[[health.http]]\nname = \"x\"\nurl = \"http://[::1]/\"\nstatus = 99\n",
+                "health.http.status",
+            ),
+            (
+                "[[health.command]]\nname = \"x\"\ncommand = [\"\"]\n",
+                "health.command",
+            ),
+            (
+                "[[health.command]]\nname = \"x\"\ncommand = [\"a\"]\ntimeout = \"0s\"\n",
+                "health.command.timeout",
+            ),
+            ("[metrics]\nsocket = \"metrics.sock\"\n", "metrics.socket"),
+            ("[metrics]\nlisten = \"9464\"\n", "metrics.listen"),
             ("[restart]\ncommand = []\n", "restart.command"),
         ] {
             match with(&[("usr/10-board.toml", GOOD), ("etc/20-x.toml", text)]) {

@@ -5,7 +5,9 @@
 
 mod fragment;
 mod gates;
+mod health;
 mod load;
+mod metrics;
 mod origin;
 mod validate;
 
@@ -19,9 +21,11 @@ use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
 pub use self::gates::{GateCommand, GateSettings, Outside, UpdateSettings};
+pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
+pub use self::metrics::MetricsSettings;
 pub use self::origin::{Origin, origins};
 
 /// Everything the daemon needs to know, validated.
@@ -41,6 +45,8 @@ pub struct Settings {
     pub boot: BootSettings,
     /// What must hold before a slot is committed.
     pub health: HealthSettings,
+    /// Where metrics are served.
+    pub metrics: MetricsSettings,
     /// How the device is restarted.
     pub restart: RestartSettings,
     /// Members of this group may give orders where there is no polkit.
@@ -149,32 +155,6 @@ pub struct BootSettings {
     pub fw_env_config: PathBuf,
     /// Boots given to a trial.
     pub tries: u8,
-}
-
-/// What must hold before a slot is committed.
-#[derive(Debug, Clone)]
-pub struct HealthSettings {
-    /// Time after which a trial that is not healthy is lost.
-    pub deadline: Duration,
-    /// How long everything must hold without a break.
-    pub settle: Duration,
-    /// Units that must be active.
-    pub units: Vec<String>,
-    /// Commands that must succeed.
-    pub commands: Vec<HealthCommand>,
-    /// Whether the repository must have been reached since the boot.
-    pub repository: bool,
-}
-
-/// One command that must exit with 0.
-#[derive(Debug, Clone)]
-pub struct HealthCommand {
-    /// For people.
-    pub name: String,
-    /// Program and arguments.
-    pub command: Vec<String>,
-    /// How long it may take.
-    pub timeout: Duration,
 }
 
 /// How the device is restarted.

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
-use crate::time_zones::TimeZones;
-
-use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
+use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
 use super::gates;
+use super::health::health;
+use super::metrics::metrics;
 use super::{
-    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
-    RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
+    BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
+    Settings, SettingsError, SlotSettings,
 };
+use crate::time_zones::TimeZones;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,8 +34,10 @@ pub(super) fn validate(
         .directory
         .unwrap_or_else(|| "/var/lib/switchback".into());
     let state_directory = PathBuf::from(state_directory);
+    let device = device(&fragment.device, &searched)?;
+    let repository = repository(fragment.repository, &searched)?;
     Ok(Settings {
-        device: device(&fragment.device, &searched)?,
+        device,
         update: gates::update(&fragment.update),
         gates: Arc::new(gates::gates(
             fragment.gates,
@@ -42,10 +45,11 @@ pub(super) fn validate(
             state_directory.clone(),
             &TimeZones::default(),
         )?),
-        repository: repository(fragment.repository, &searched)?,
+        health: health(fragment.health, &repository.ca_file)?,
+        repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
-        health: health(fragment.health)?,
+        metrics: metrics(fragment.metrics)?,
         restart: restart(fragment.restart)?,
         bus_group: fragment.bus.group.unwrap_or_else(|| "switchback".into()),
         state_directory,
@@ -378,54 +382,6 @@ fn slot_variables(
             SlotVariableError::NoNumber { .. } => "boot.bootname-a",
         };
         invalid(key, &format!("{plain} {hexadecimal}"), error.to_string())
-    })
-}
-
-fn health(table: Health) -> Result<HealthSettings, SettingsError> {
-    let deadline = duration(
-        "health.deadline",
-        table.deadline.as_ref(),
-        Duration::from_secs(5 * 60),
-        DAY,
-    )?;
-    let settle = duration(
-        "health.settle",
-        table.settle.as_ref(),
-        Duration::from_secs(5),
-        DAY,
-    )?;
-    if settle >= deadline {
-        let text = table.settle.unwrap_or_default();
-        return Err(invalid(
-            "health.settle",
-            &text,
-            "must be shorter than health.deadline",
-        ));
-    }
-    let commands = table.command.unwrap_or_default().into_iter().map(command);
-    Ok(HealthSettings {
-        deadline,
-        settle,
-        units: table.units.unwrap_or_default(),
-        commands: commands.collect::<Result<_, _>>()?,
-        repository: table.repository.unwrap_or(true),
-    })
-}
-
-fn command(table: Command) -> Result<HealthCommand, SettingsError> {
-    if table.command.is_empty() {
-        let message = "write the program and its arguments: [\"/usr/bin/check\", \"--now\"]";
-        return Err(invalid("health.command", &table.name, message));
-    }
-    Ok(HealthCommand {
-        timeout: duration(
-            "health.command.timeout",
-            table.timeout.as_ref(),
-            Duration::from_secs(30),
-            DAY,
-        )?,
-        name: table.name,
-        command: table.command,
     })
 }
 

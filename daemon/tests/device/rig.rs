@@ -19,7 +19,7 @@ use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused, Relo
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
 use switchbackd::journal::{DiskFiles, Journal, RecordFiles};
 use switchbackd::settings::{GateSettings, HealthSettings, Settings};
@@ -181,8 +181,8 @@ impl Host for Still {
         true
     }
 
-    fn check_health(&self, settings: &HealthSettings, _: &Reached, end: HealthEnd) {
-        end(health::watch(
+    fn check_health(&self, settings: &HealthSettings, _: &Reached, reports: HealthReports) {
+        (reports.end)(health::watch(
             settings,
             &mut Quick(Duration::ZERO),
             &mut || Ok(()),

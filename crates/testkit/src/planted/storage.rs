@@ -11,7 +11,7 @@ use switchback_types::Timestamp;
 use switchback_update_core::{Attempt, Gate, Outcome};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, Locks};
 use switchbackd::health::{self, Reached};
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::journal::RecordFiles;
 use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices};
@@ -311,14 +311,14 @@ impl Host for Saboteur {
         self.world.random(bytes)
     }
 
-    fn check_health(&self, settings: &HealthSettings, reached: &Reached, end: HealthEnd) {
+    fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports) {
         self.catch_up();
         match self.mistake {
             Mistake::GoodBeforeHealth => {
                 let mut pace = Passing::default();
-                end(health::watch(settings, &mut pace, &mut || Ok(())));
+                (reports.end)(health::watch(settings, &mut pace, &mut || Ok(())));
             }
-            _ => self.world.check_health(settings, reached, end),
+            _ => self.world.check_health(settings, reached, reports),
         }
     }
 
