@@ -14,7 +14,7 @@ use super::errors::MethodError;
 use super::inhibit::Request;
 use super::options::{Options, Taken, shorten};
 use super::orders::named;
-use crate::driver::{Command, InhibitMode};
+use crate::driver::{Command, InhibitMode, View};
 use crate::fetch::BundlePlace;
 
 /// Longest address of a bundle, in bytes.
@@ -358,6 +358,12 @@ impl Manager {
         self.shared.view.borrow().restart.clone()
     }
 
+    /// What each health check of this boot said last.
+    #[zbus(property)]
+    fn health(&self) -> Vec<api::Check> {
+        health(&self.shared.view.borrow())
+    }
+
     /// Applications that ask not to be interrupted.
     #[zbus(property)]
     fn inhibitors(&self) -> Vec<api::Inhibitor> {
@@ -426,4 +432,16 @@ impl Manager {
         result: &str,
         message: &str,
     ) -> zbus::Result<()>;
+}
+
+fn health(view: &View) -> Vec<api::Check> {
+    let checks = view.health.iter().map(|check| api::Check {
+        name: check.name.clone(),
+        kind: check.kind.into(),
+        required: check.required,
+        state: check.standing.as_str().into(),
+        since: check.since.to_string(),
+        detail: check.detail.clone(),
+    });
+    checks.collect()
 }
