@@ -42,6 +42,10 @@ pub(crate) enum Verb {
         #[command(flatten)]
         wish: Wish,
     },
+    /// Show both slots alone.
+    Slots,
+    /// Show what each health check of this boot said last.
+    Health,
     /// Show what happens, as it happens.
     Watch,
     /// Go back to what the other slot holds, and stay there.

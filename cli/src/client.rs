@@ -11,7 +11,7 @@ use zbus::{Connection, OwnedObjectPath, Variant};
 use crate::args::{MarkState, Wish};
 use crate::exit::{self, Failure};
 use crate::explain::{self, Explanation};
-use crate::{render, style, watch};
+use crate::{health, render, style, watch};
 
 /// How often a running job is looked at, beside its signals.
 const JOB_INTERVAL: Duration = Duration::from_millis(200);
@@ -83,6 +83,28 @@ impl Client {
             true => exit::NOTHING_TO_DO,
             false => exit::OK,
         })
+    }
+
+    pub(crate) async fn slots(&self, json: bool) -> Result<u8, Failure> {
+        let slots = self.manager.slots().await?;
+        let phase = self.manager.phase().await?;
+        let version = self.manager.progress().await?.version;
+        print(json, &json!({ "slots": slots.to_json() }), || {
+            render::slots(&slots, &phase, &version, now())
+        });
+        Ok(exit::OK)
+    }
+
+    /// Fails where a required check does not hold.
+    pub(crate) async fn health(&self, json: bool) -> Result<u8, Failure> {
+        let checks = self.manager.health().await?;
+        print(json, &json!({ "health": checks.to_json() }), || {
+            health::text(&checks)
+        });
+        let fails = checks
+            .iter()
+            .any(|check| check.required && check.state == "failing");
+        Ok(if fails { exit::FAILED } else { exit::OK })
     }
 
     pub(crate) async fn history(&self, json: bool) -> Result<u8, Failure> {

@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod exit;
 mod explain;
+mod health;
 mod inhibit;
 mod inspect;
 mod render;
@@ -74,6 +75,8 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
         match verb {
             Verb::Status => client.status(json).await,
             Verb::Explain => client.explain(json).await,
+            Verb::Slots => client.slots(json).await,
+            Verb::Health => client.health(json).await,
             Verb::History => client.history(json).await,
             Verb::Check => client.check(json).await,
             Verb::Update { wish } => client.update(&wish, json).await,

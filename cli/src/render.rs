@@ -46,11 +46,7 @@ impl Status {
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let mut text = String::new();
-        for slot in &self.slots {
-            slot_lines(&mut text, slot, &self.phase, &self.progress.version);
-            check_line(&mut text, slot, self.now);
-        }
+        let mut text = slots(&self.slots, &self.phase, &self.progress.version, self.now);
         let _ = writeln!(text, "  Phase: {}{}", self.phase, progress(&self.progress));
         transfer_line(&mut text, &self.transfer);
         self.orders(&mut text);
@@ -109,6 +105,16 @@ impl Status {
             let _ = writeln!(text, "   Busy: {who}: {why} ({mode} {what})");
         }
     }
+}
+
+/// Both slots; `under_way` is the version that is being written.
+pub(crate) fn slots(slots: &[Slot], phase: &str, under_way: &str, now: Timestamp) -> String {
+    let mut text = String::new();
+    for slot in slots {
+        slot_lines(&mut text, slot, phase, under_way);
+        check_line(&mut text, slot, now);
+    }
+    text
 }
 
 /// How the image comes, or came, and why so.

@@ -11,14 +11,15 @@ use tokio::sync::mpsc;
 use crate::boot::{BootControl, BootError};
 use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
-use crate::driver::{Driver, DriverError, Message, Parts};
-use crate::fetcher::{self, Remote};
+use crate::driver::{Driver, DriverError, Message, Parts, Reloaded};
+use crate::fetcher::{self, Fetcher, Remote};
 use crate::gates::SystemBus;
 use crate::health::{Reached, scripts};
 use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
-use crate::settings::SettingsError;
+use crate::report::chain;
+use crate::settings::{Settings, SettingsError};
 use crate::slot::{Layout, LocateError, Roots};
 use crate::trust::{Trust, TrustError};
 use crate::worker::{self, Worker};
@@ -84,12 +85,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     for warning in opened.warning.into_iter().chain(trust_warnings) {
         tracing::warn!("{warning}");
     }
-    let identity = settings.repository.client.as_ref().map(Identity::load);
-    let fetcher = Remote::new(
-        Path::new(fetcher::SOCKET),
-        settings.repository.clone(),
-        identity.transpose()?,
-    );
+    let fetcher = fetcher(&settings)?;
     let runtime_directory = PathBuf::from(RUNTIME_DIRECTORY);
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
@@ -107,7 +103,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
         let (job_ends, ends) = mpsc::unbounded_channel();
         let (cancel, reached) = (Cancel::default(), Reached::default());
         let worker = worker::start(Worker {
-            fetcher: Box::new(fetcher),
+            fetcher,
             trust,
             device: settings.device.clone(),
             layout: layout.clone(),
@@ -118,7 +114,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             not_running: HashSet::new(),
         })
         .map_err(system("the worker thread cannot be started"))?;
-        watch_signals(&queue)?;
+        watch_signals(&queue, directories)?;
         let metrics = settings.metrics.clone();
         let group = settings.bus_group.clone();
         let (driver, view) = Driver::new(Parts {
@@ -157,7 +153,18 @@ pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
         .map_err(system(format!("{}: cannot be written", results.display())))
 }
 
-fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError> {
+/// Who fetches, by these settings.
+fn fetcher(settings: &Settings) -> Result<Box<dyn Fetcher>, RunError> {
+    let repository = &settings.repository;
+    let identity = repository.client.as_ref().map(Identity::load).transpose()?;
+    let socket = Path::new(fetcher::SOCKET);
+    Ok(Box::new(Remote::new(socket, repository.clone(), identity)))
+}
+
+fn watch_signals(
+    queue: &mpsc::UnboundedSender<Message>,
+    directories: &[PathBuf],
+) -> Result<(), RunError> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signal = signal(kind).map_err(system("signals cannot be received"))?;
         let queue = queue.clone();
@@ -167,7 +174,38 @@ fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError>
             }
         });
     }
+    let mut signal = signal(SignalKind::hangup()).map_err(system("signals cannot be received"))?;
+    let (queue, directories) = (queue.clone(), directories.to_vec());
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            reload(&queue, &directories);
+        }
+    });
     Ok(())
+}
+
+/// Reads the configuration anew. One that is wrong changes nothing.
+fn reload(queue: &mpsc::UnboundedSender<Message>, directories: &[PathBuf]) {
+    let notify = |state| {
+        let _ = sd_notify::notify(&[state]);
+    };
+    notify(sd_notify::NotifyState::Reloading);
+    if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+        notify(now);
+    }
+    let read = || -> Result<Reloaded, RunError> {
+        let settings = crate::settings::load(directories)?;
+        let fetcher = fetcher(&settings)?;
+        Ok(Reloaded { settings, fetcher })
+    };
+    match read() {
+        Ok(reloaded) => {
+            // If the driver is gone the program is ending.
+            let _ = queue.send(Message::Reload(Box::new(reloaded)));
+        }
+        Err(error) => tracing::error!("{}; the configuration stays as it was", chain(&error)),
+    }
+    notify(sd_notify::NotifyState::Ready);
 }
 
 /// The kernel's name for this boot.

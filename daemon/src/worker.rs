@@ -32,7 +32,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Something to do.
-#[derive(Debug)]
 pub enum Job {
     /// Ask the repository.
     Poll {
@@ -74,11 +73,34 @@ pub enum Job {
         /// Of its own, so that other work can push it aside.
         cancel: Cancel,
     },
+    /// Work by other settings from now on.
+    Settings {
+        /// What this device is.
+        device: DeviceSettings,
+        /// Who fetches.
+        fetcher: Box<dyn Fetcher>,
+    },
     /// Find the release that a damaged slot held.
     Find {
         /// What it held.
         image: ImageIdentity,
     },
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Poll { .. } => "Poll",
+            Self::Gates(_) => "Gates",
+            Self::Open { .. } => "Open",
+            Self::Install { .. } => "Install",
+            Self::Verify(_) => "Verify",
+            Self::Identify(_) => "Identify",
+            Self::Check { .. } => "Check",
+            Self::Settings { .. } => "Settings",
+            Self::Find { .. } => "Find",
+        })
+    }
 }
 
 /// What came of it.
@@ -209,6 +231,11 @@ impl Worker {
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
             Job::Identify(slot) => self.identify(slot),
             Job::Check { image, cancel } => Some(self.check(&image, &cancel)),
+            Job::Settings { device, fetcher } => {
+                self.device = device;
+                self.fetcher = fetcher;
+                None
+            }
             Job::Find { image } => Some(Report::Found(self.find(&image))),
         };
         if let Some(report) = report {

@@ -9,8 +9,8 @@
 mod types;
 
 pub use types::{
-    Answer, Decision, Failed, Gate, HistoryEntry, Hold, Inhibitor, Offer, PendingRestart, Pin,
-    Progress, Slot, ToJson, Transfer,
+    Answer, Check, Decision, Failed, Gate, HistoryEntry, Hold, Inhibitor, Offer, PendingRestart,
+    Pin, Progress, Slot, ToJson, Transfer,
 };
 
 /// Well-known name of the daemon.
@@ -115,6 +115,9 @@ pub trait Manager {
     /// The restart that has not come yet.
     #[zbus(property)]
     fn pending_restart(&self) -> zbus::Result<PendingRestart>;
+    /// What each health check said last.
+    #[zbus(property)]
+    fn health(&self) -> zbus::Result<Vec<Check>>;
     /// Who asks not to be interrupted.
     #[zbus(property)]
     fn inhibitors(&self) -> zbus::Result<Vec<Inhibitor>>;

@@ -220,6 +220,24 @@ dictionary! {
 }
 
 dictionary! {
+    /// What a health check said last.
+    Check {
+        /// Its name.
+        name: String,
+        /// `unit`, `command`, `http`, `bus-name`, `script`, `repository` or `boot-complete`.
+        kind: String,
+        /// Whether it decides; one that does not advises.
+        required: bool,
+        /// `unknown`, `passing` or `failing`.
+        state: String,
+        /// Since when (RFC 3339).
+        since: String,
+        /// What it said, in words.
+        detail: String,
+    }
+}
+
+dictionary! {
     /// The only version that may come to the device.
     Pin {
         /// The version; empty if any may come.

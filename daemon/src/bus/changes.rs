@@ -48,6 +48,9 @@ pub(super) async fn tell(
             Manager::prepare_for_restart(emitter, &now.version, latest).await?;
         }
     }
+    if before.health != now.health {
+        interface.health_changed(emitter).await?;
+    }
     if before.inhibitors != now.inhibitors {
         interface.inhibitors_changed(emitter).await?;
     }

@@ -4,18 +4,17 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use switchback_dbus_api as api;
-use switchback_types::Version;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath, OwnedObjectPath, interface};
 
+use super::Shared;
 use super::authority::Action;
 use super::errors::MethodError;
 use super::inhibit::Request;
-use super::job::Job;
 use super::options::{Options, Taken, shorten};
-use super::{Shared, job_path};
-use crate::driver::{Command, InhibitMode, JobId, Wish};
+use super::orders::named;
+use crate::driver::{Command, InhibitMode, View};
 use crate::fetch::BundlePlace;
 
 /// Longest address of a bundle, in bytes.
@@ -24,85 +23,12 @@ const MAX_URL: usize = 2048;
 /// The manager object.
 #[derive(Debug)]
 pub struct Manager {
-    shared: Shared,
+    pub(super) shared: Shared,
 }
 
 impl Manager {
     pub(super) fn new(shared: Shared) -> Self {
         Self { shared }
-    }
-
-    async fn may(
-        &self,
-        connection: &Connection,
-        header: &Header<'_>,
-        action: Action,
-    ) -> Result<u32, MethodError> {
-        let authority = &self.shared.authority;
-        authority.check(connection, header, action).await
-    }
-
-    /// Who may, and has nothing else to say, tells the driver.
-    async fn tell(
-        &self,
-        connection: &Connection,
-        header: &Header<'_>,
-        action: Action,
-        command: Command,
-    ) -> Result<(), MethodError> {
-        let uid = self.may(connection, header, action).await?;
-        tracing::debug!(UID = uid, "{command:?}");
-        self.shared.tell(command).await
-    }
-
-    /// What a person wishes of an install. Overriding is a right of its own.
-    async fn wish(
-        &self,
-        connection: &Connection,
-        header: &Header<'_>,
-        action: Action,
-        options: Options,
-    ) -> Result<Wish, MethodError> {
-        let mut options = Taken(options);
-        let wish = Wish {
-            retry: options.boolean("retry")?,
-            overriding: options.text("override")?,
-        };
-        options.finish()?;
-        let uid = self.may(connection, header, action).await?;
-        let Some(reason) = &wish.overriding else {
-            return Ok(wish);
-        };
-        if reason.trim().is_empty() {
-            let text = "option \"override\" is the reason, in words".to_owned();
-            return Err(MethodError::InvalidArgs(text));
-        }
-        self.may(connection, header, Action::Override).await?;
-        Ok(Wish {
-            overriding: Some(format!("{reason}, user {uid}")),
-            ..wish
-        })
-    }
-
-    /// Runs a command as a job: its object exists before the driver hears of it, and goes again
-    /// when the driver refuses.
-    async fn job(
-        &self,
-        connection: &Connection,
-        kind: &'static str,
-        action: Action,
-        command: impl FnOnce(JobId) -> Command,
-    ) -> Result<OwnedObjectPath, MethodError> {
-        let job = self.shared.new_job();
-        let path = job_path(job);
-        let server = connection.object_server();
-        let object = Job::new(self.shared.clone(), job, kind, action);
-        server.at(path.as_str(), object).await?;
-        if let Err(error) = self.shared.tell(command(job)).await {
-            server.remove::<Job, _>(path.as_str()).await?;
-            return Err(error);
-        }
-        OwnedObjectPath::try_from(path).map_err(|error| MethodError::Failed(error.to_string()))
     }
 }
 
@@ -432,6 +358,12 @@ impl Manager {
         self.shared.view.borrow().restart.clone()
     }
 
+    /// What each health check of this boot said last.
+    #[zbus(property)]
+    fn health(&self) -> Vec<api::Check> {
+        health(&self.shared.view.borrow())
+    }
+
     /// Applications that ask not to be interrupted.
     #[zbus(property)]
     fn inhibitors(&self) -> Vec<api::Inhibitor> {
@@ -502,13 +434,14 @@ impl Manager {
     ) -> zbus::Result<()>;
 }
 
-/// A version, or nothing where it is empty.
-fn named(version: &str) -> Result<Option<Version>, MethodError> {
-    if version.is_empty() {
-        return Ok(None);
-    }
-    let parsed = version.parse();
-    parsed
-        .map(Some)
-        .map_err(|error| MethodError::InvalidArgs(format!("{:?}: {error}", shorten(version))))
+fn health(view: &View) -> Vec<api::Check> {
+    let checks = view.health.iter().map(|check| api::Check {
+        name: check.name.clone(),
+        kind: check.kind.into(),
+        required: check.required,
+        state: check.standing.as_str().into(),
+        since: check.since.to_string(),
+        detail: check.detail.clone(),
+    });
+    checks.collect()
 }

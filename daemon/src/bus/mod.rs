@@ -11,6 +11,7 @@ mod inhibit;
 mod job;
 mod manager;
 mod options;
+mod orders;
 mod slot;
 
 use std::sync::Arc;

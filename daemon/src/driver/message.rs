@@ -4,6 +4,7 @@ use switchback_types::{Timestamp, Version};
 use tokio::sync::oneshot;
 
 use super::JobId;
+use super::Reloaded;
 use super::inhibit::{Inhibitor, InhibitorId};
 use crate::fetch::BundlePlace;
 use crate::health::{CheckState, HealthPassed};
@@ -34,6 +35,8 @@ pub enum Message {
     Inhibit(Inhibitor),
     /// It let go, or died.
     Uninhibit(InhibitorId),
+    /// The configuration was read anew.
+    Reload(Box<Reloaded>),
     /// The program is asked to end.
     Terminate,
 }

@@ -12,6 +12,7 @@ mod inhibit;
 mod jobs;
 mod message;
 mod poll;
+mod reload;
 mod transfer;
 mod view;
 
@@ -33,6 +34,7 @@ pub use self::contact::Contact;
 pub use self::inhibit::{InhibitMode, Inhibitor, InhibitorId};
 pub use self::jobs::{JobEnd, JobId, JobKind};
 pub use self::message::{Command, Message, Refused, Wish};
+pub use self::reload::Reloaded;
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
@@ -121,6 +123,8 @@ pub struct Driver {
     health_checks: Vec<CheckState>,
     gates: gates::Gates,
     tracer: Option<Tracer>,
+    /// A configuration that waits for what is under way.
+    reloaded: Option<Box<Reloaded>>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -176,6 +180,7 @@ impl Driver {
             health_checks: Vec::new(),
             gates: gates::Gates::default(),
             tracer: tracer(&parts.settings),
+            reloaded: None,
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -208,7 +213,10 @@ impl Driver {
             tokio::select! {
                 message = messages.recv() => match message {
                     None | Some(Message::Terminate) => break,
-                    Some(message) => self.message(message)?,
+                    Some(message) => {
+                        self.message(message)?;
+                        self.take_reloaded();
+                    }
                 },
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if due.is_some() => {
                     self.tick()?;
@@ -309,6 +317,10 @@ impl Driver {
             }
             Message::Uninhibit(id) => {
                 self.uninhibit(id);
+                Ok(())
+            }
+            Message::Reload(reloaded) => {
+                self.reload(reloaded);
                 Ok(())
             }
             Message::Terminate => Ok(()),

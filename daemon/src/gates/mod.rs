@@ -11,6 +11,7 @@ mod machine;
 mod network;
 mod sessions;
 mod system_bus;
+mod window;
 
 use switchback_types::Timestamp;
 use switchback_update_core::{Before, Gate, GateState, Question};
@@ -21,8 +22,9 @@ use crate::settings::GateSettings;
 
 /// Reads all gates that are set.
 #[must_use]
-pub fn read(settings: &GateSettings, roots: &Roots, bus: &SystemBus, _now: Timestamp) -> Vec<Gate> {
-    let mut gates = machine::read(settings, roots);
+pub fn read(settings: &GateSettings, roots: &Roots, bus: &SystemBus, now: Timestamp) -> Vec<Gate> {
+    let mut gates: Vec<Gate> = window::read(settings, now).into_iter().collect();
+    gates.extend(machine::read(settings, roots));
     gates.extend(network::read(settings, bus));
     gates.extend(sessions::read(settings, bus));
     gates.extend(settings.commands.iter().map(command::read));

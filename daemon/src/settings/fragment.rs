@@ -66,7 +66,11 @@ table!(Repository {
     client_certificate: String,
     client_key: String,
 });
-table!(Update { consent: bool });
+table!(Update {
+    consent: bool,
+    outside_window: String,
+    window: Vec<WindowEntry>,
+});
 table!(Gates {
     battery_at_least: u8,
     mains: bool,
@@ -148,6 +152,14 @@ pub(super) struct Http {
     pub(super) timeout: Option<String>,
     pub(super) required: Option<bool>,
     pub(super) retries: Option<u32>,
+}
+
+/// One `[[update.window]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct WindowEntry {
+    pub(super) start: String,
+    pub(super) length: String,
 }
 
 /// One `[[gates.command]]`.

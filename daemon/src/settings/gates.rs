@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use switchback_calendar::{Calendar, Window, Zones};
 use switchback_update_core::Before;
 
 use super::SettingsError;
-use super::fragment::{GateCommand as Entry, Gates, Update};
+use super::fragment::{GateCommand as Entry, Gates, Update, WindowEntry};
 use super::validate::{DAY, duration, invalid};
 
 /// Most programs, and most windows.
@@ -16,6 +17,10 @@ const MOST_ENTRIES: usize = 16;
 /// What stands before an update, and before the restart into it.
 #[derive(Debug, Clone, Default)]
 pub struct GateSettings {
+    /// When updates may come; nothing: at any time.
+    pub windows: Vec<Window>,
+    /// What may be done outside of them.
+    pub outside: Outside,
     /// Least charge of a battery, in percent; nothing if it is not asked.
     pub battery_at_least: Option<u8>,
     /// Whether mains power is needed.
@@ -37,6 +42,16 @@ pub struct GateSettings {
     pub inhibit_at_most: Option<Duration>,
     /// Programs that are asked.
     pub commands: Vec<GateCommand>,
+}
+
+/// What may be done outside of the maintenance windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// No update begins, and nothing restarts.
+    #[default]
+    Nothing,
+    /// An update is written into the other slot and armed; the restart waits.
+    Download,
 }
 
 /// A program that says whether now is a good time.
@@ -65,7 +80,42 @@ pub(super) fn update(table: &Update) -> UpdateSettings {
     }
 }
 
-pub(super) fn gates(table: Gates, state_directory: PathBuf) -> Result<GateSettings, SettingsError> {
+/// Windows may be of the local time, whose rules the machine has.
+fn windows(entries: &[WindowEntry], zones: &dyn Zones) -> Result<Vec<Window>, SettingsError> {
+    const START: &str = "update.window.start";
+    const LENGTH: &str = "update.window.length";
+    if entries.len() > MOST_ENTRIES {
+        let text = entries.len().to_string();
+        let way_out = format!("at most {MOST_ENTRIES}: one start may name many times");
+        return Err(invalid("update.window", &text, way_out));
+    }
+    let window = |entry: &WindowEntry| {
+        let start = Calendar::parse(&entry.start, zones)
+            .map_err(|error| invalid(START, &entry.start, error.to_string()))?;
+        let length = duration(LENGTH, Some(&entry.length), DAY, 366 * DAY)?;
+        Window::new(start, length)
+            .map_err(|error| invalid(LENGTH, &entry.length, error.to_string()))
+    };
+    entries.iter().map(window).collect()
+}
+
+fn outside(text: Option<&str>) -> Result<Outside, SettingsError> {
+    match text {
+        None | Some("nothing") => Ok(Outside::Nothing),
+        Some("download") => Ok(Outside::Download),
+        Some(other) => {
+            let way_out = "write \"nothing\" or \"download\"";
+            Err(invalid("update.outside-window", other, way_out))
+        }
+    }
+}
+
+pub(super) fn gates(
+    table: Gates,
+    update: &Update,
+    state_directory: PathBuf,
+    zones: &dyn Zones,
+) -> Result<GateSettings, SettingsError> {
     let percent = table.battery_at_least.unwrap_or(0);
     if percent > 100 {
         let text = percent.to_string();
@@ -88,6 +138,8 @@ pub(super) fn gates(table: Gates, state_directory: PathBuf) -> Result<GateSettin
         return Err(invalid("gates.command", &text, way_out));
     }
     Ok(GateSettings {
+        windows: windows(update.window.as_deref().unwrap_or_default(), zones)?,
+        outside: outside(update.outside_window.as_deref())?,
         battery_at_least: Some(percent).filter(|percent| *percent > 0),
         mains: table.mains.unwrap_or(false),
         temperature_at_most: table.temperature_at_most.filter(|degrees| *degrees > 0),

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
-pub use self::gates::{GateCommand, GateSettings, UpdateSettings};
+pub use self::gates::{GateCommand, GateSettings, Outside, UpdateSettings};
 pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
@@ -123,7 +123,7 @@ pub struct ClientIdentity {
 }
 
 /// Where the slots are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotSettings {
     /// Slot a: `PARTLABEL=…`, `PARTUUID=…` or a path.
     pub a: String,
@@ -145,7 +145,7 @@ impl SlotSettings {
 }
 
 /// How the bootloader is talked to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootSettings {
     /// Which variables mean what.
     pub contract: ContractKind,
@@ -205,8 +205,10 @@ pub enum SettingsError {
         hint: &'static str,
     },
     /// A setting has a value that cannot be.
-    #[error("`{key}` = {value:?}: {message}")]
+    #[error("{}`{key}` = {value:?}: {message}", place.as_deref().unwrap_or_default())]
     Invalid {
+        /// The file and the line, if it stands in one.
+        place: Option<String>,
         /// The setting.
         key: &'static str,
         /// Its value.

@@ -17,6 +17,7 @@ use super::{
     BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
     Settings, SettingsError, SlotSettings,
 };
+use crate::time_zones::TimeZones;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,7 +40,12 @@ pub(super) fn validate(
     Ok(Settings {
         device,
         update: gates::update(&fragment.update),
-        gates: Arc::new(gates::gates(fragment.gates, state_directory.clone())?),
+        gates: Arc::new(gates::gates(
+            fragment.gates,
+            &fragment.update,
+            state_directory.clone(),
+            &TimeZones::default(),
+        )?),
         health: health(fragment.health, &repository.ca_file)?,
         traces: traces(fragment.traces, &repository.ca_file)?,
         repository,
@@ -54,6 +60,7 @@ pub(super) fn validate(
 
 pub(super) fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
     SettingsError::Invalid {
+        place: None,
         key,
         value: value.into(),
         message: message.into(),

@@ -197,6 +197,74 @@ fn consent_is_asked_for_and_given_to_what_is_offered() {
     assert_eq!(restarts(&device), 1);
 }
 
+#[test]
+fn windows_and_programs_are_settings_that_say_what_is_wrong_with_them() {
+    let refused = |more: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
+             url = \"https://updates.example\"\n{more}"
+        );
+        let file = directory.path().join("10-board.toml");
+        std::fs::write(file, text).unwrap();
+        let loaded = switchbackd::settings::load(&[directory.path().to_owned()]);
+        loaded.unwrap_err().to_string()
+    };
+    for (more, part) in [
+        (
+            "[[update.window]]\nstart = \"Sat 25:00\"\nlength = \"3h\"\n",
+            "25",
+        ),
+        (
+            "[[update.window]]\nstart = \"Sat 02:00\"\nlength = \"long\"\n",
+            "90s",
+        ),
+        ("[update]\noutside-window = \"reboot\"\n", "download"),
+        ("[gates]\nbattery-at-least = 101\n", "0 to 100"),
+        ("[gates]\nload-at-most = -1.0\n", "0.8"),
+        ("[gates]\nfree-space-at-least = \"64 apples\"\n", "64M"),
+        (
+            "[[gates.command]]\nname = \"idle\"\ncommand = []\n",
+            "program",
+        ),
+        (
+            "[[gates.command]]\nname = \"idle\"\ncommand = [\"true\"]\nbefore = \"x\"\n",
+            "restart",
+        ),
+    ] {
+        let said = refused(more);
+        assert!(said.contains(part), "{more}: {said}");
+        assert!(said.contains("10-board.toml:"), "{more}: {said}");
+    }
+}
+
+#[test]
+fn configuration_that_is_read_anew_counts_at_once() {
+    let mut device = device(Vec::new());
+    let reload = |device: &mut Device, more: &str| {
+        let reloaded = device.reloaded(more);
+        let message = Message::Reload(Box::new(reloaded));
+        device.driver.message(message).unwrap();
+        device.settle();
+    };
+    reload(&mut device, "[update]\nconsent = true\n");
+    assert_eq!(update(&mut device, Wish::default()).1, "consent");
+    // Other hardware than this one is found by the next start only.
+    reload(
+        &mut device,
+        "[slots]\na = \"/dev/x\"\n[restart]\nautomatic = false\n",
+    );
+    assert_eq!(update(&mut device, Wish::default()).1, "armed");
+    let view = device.driver.view();
+    assert_eq!(view.slots[0].device, "/dev/a");
+    assert_eq!(restarts(&device), 0, "a person restarts it now");
+    reload(&mut device, "[device]\nchannel = \"beta\"\n");
+    let check = Command::Check(JobId(8));
+    device.command(check).unwrap();
+    let end = device.ends.try_recv().unwrap();
+    assert!(end.message.contains("beta"), "{}", end.message);
+}
+
 fn inhibitor(id: u32, before: Before, mode: InhibitMode) -> Message {
     Message::Inhibit(Inhibitor {
         id: InhibitorId(id),

@@ -15,14 +15,14 @@ use switchback_update_core::{
 };
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
-use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused};
+use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused, Reloaded};
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
 use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
 use switchbackd::journal::{DiskFiles, Journal, RecordFiles};
-use switchbackd::settings::{GateSettings, HealthSettings};
+use switchbackd::settings::{GateSettings, HealthSettings, Settings};
 use switchbackd::slot::{Access, BlockDevice, Devices, Layout, Located};
 use switchbackd::trust::Trust;
 use switchbackd::worker::{Job, Worker};
@@ -280,7 +280,34 @@ pub(crate) fn holds(image: ImageIdentity) -> SlotRecord {
     }
 }
 
+/// A board's settings and `more`: a section that is in both may only add to it.
+fn settings(directory: &Path, more: &str) -> Settings {
+    let config = directory.join("config.d");
+    std::fs::create_dir_all(&config).unwrap();
+    let text = format!(
+        "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
+         url = \"https://updates.example\"\n[boot]\ncontract = \"rauc-grub\"\n\
+         grubenv = [\"{}\"]\n[health]\nrepository = false\n",
+        directory.join("grubenv").display()
+    );
+    std::fs::write(config.join("10-board.toml"), text).unwrap();
+    std::fs::write(config.join("20-more.toml"), more).unwrap();
+    switchbackd::settings::load(&[config]).unwrap()
+}
+
 impl Device {
+    /// What a daemon reads that is told to read its configuration anew.
+    pub(crate) fn reloaded(&self, more: &str) -> Reloaded {
+        let source = Directory {
+            root: self.directory.path().join("repo"),
+            streams: Arc::clone(&self.streams),
+        };
+        Reloaded {
+            settings: settings(self.directory.path(), more),
+            fetcher: Box::new(Inside::new(Box::new(source))),
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self::with("")
     }
@@ -293,16 +320,7 @@ impl Device {
         publish(directory.path(), "1", &old, &["--deltas", "0"]);
         publish(directory.path(), "2", &new, &["--deltas", "0"]);
 
-        let config = path("config.d");
-        std::fs::create_dir(&config).unwrap();
-        let text = format!(
-            "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
-             url = \"https://updates.example\"\n[boot]\ncontract = \"rauc-grub\"\n\
-             grubenv = [\"{}\"]\n[health]\nrepository = false\n{more}",
-            path("grubenv").display()
-        );
-        std::fs::write(config.join("10-board.toml"), text).unwrap();
-        let settings = switchbackd::settings::load(&[config]).unwrap();
+        let settings = settings(directory.path(), more);
         let lines = b"ORDER=A B\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\n".as_slice();
         let mut block = [b"# GRUB Environment Block\n".as_slice(), lines].concat();
         block.resize(1024, b'#');
