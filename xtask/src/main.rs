@@ -40,9 +40,10 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
                         [--quick]
                      what an update costs, ours beside what Debian has, on images built here; hours
                      (--quick: small images of two pairs, minutes); N minutes for a peer's program
-cargo xtask bench device [--seconds N]
+cargo xtask bench device [--seconds N] [--programs DIRECTORY]
                      memory, wakeups, bytes and calls of the daemon, at rest for N seconds and while it updates,
-                     beside the daemons that Debian has (as root: loop devices, a mount namespace)
+                     beside the daemons that Debian has (as root: loop devices, a mount namespace);
+                     of programs that were built before, if a directory is named
 cargo xtask conformance [--suite DIRECTORY | --python-tuf]
                      the device's TUF client: our rendering of the public suite's cases, or the suite
                      from a checkout; or a repository of ours read by python-tuf (both need PyPI)

@@ -81,6 +81,7 @@ impl Row {
 /// From the command line.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     let mut seconds = 120;
+    let mut programs = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
@@ -88,15 +89,20 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
                 let value = words.next().context("--seconds needs a number")?;
                 seconds = value.parse().context("--seconds needs a number")?;
             }
+            "--programs" => programs = words.next().map(PathBuf::from),
             other => bail!("bench device: unknown argument {other}"),
         }
     }
-    run(Duration::from_secs(seconds))
+    let programs = match programs {
+        Some(directory) => directory,
+        None => build()?,
+    };
+    run(Duration::from_secs(seconds), &programs)
 }
 
-fn run(window: Duration) -> anyhow::Result<()> {
+fn run(window: Duration, programs: &Path) -> anyhow::Result<()> {
     ensure(&[TOOLS, peers::TOOLS].concat())?;
-    let (daemon, publisher) = build()?;
+    let [daemon, publisher] = ["switchbackd", "switchback-repo"].map(|name| programs.join(name));
     let work = tempfile::tempdir()?;
     let work = work.path();
     let rig = Rig::new(work, &daemon, &publisher)?;
@@ -112,7 +118,8 @@ fn run(window: Duration) -> anyhow::Result<()> {
 
     // A poll for which nothing has changed.
     client.check()?;
-    std::thread::sleep(Duration::from_secs(1));
+    // The next one is a quarter of an hour later, by another process, over a new connection.
+    std::thread::sleep(FETCHER_ENDS);
     rig.meter.take();
     let before = process::switches(ours.id())?;
     client.check()?;
@@ -145,7 +152,7 @@ fn run(window: Duration) -> anyhow::Result<()> {
         let resting = (count(family)? - before) as f64 * 3600.0 / elapsed;
         let mut memory = 0;
         for pid in family {
-            memory += process::pss(*pid)?;
+            memory += process::pss(*pid).with_context(|| format!("{name} has ended"))?;
         }
         let target = if name.is_empty() {
             row.set(
@@ -212,7 +219,7 @@ fn update(
         "install-mib-per-second",
         (IMAGE >> 20) as f64 / took.as_secs_f64(),
     );
-    row.set("install-pss-kib-at-most", most);
+    row.set("install-pss-kib-at-most-without-fetcher", most);
     row.set("calls-during-install", calls.count());
     row.set("call-p50-us", calls.percentile(50));
     row.set("call-p99-us", calls.percentile(99));
@@ -220,7 +227,8 @@ fn update(
     Ok(())
 }
 
-fn build() -> anyhow::Result<(PathBuf, PathBuf)> {
+/// Builds them where this program itself was built.
+fn build() -> anyhow::Result<PathBuf> {
     cargo(&[
         "build",
         "--release",
@@ -235,12 +243,8 @@ fn build() -> anyhow::Result<(PathBuf, PathBuf)> {
         "switchback-repo",
     ])?;
     let own = std::env::current_exe().context("where this program is")?;
-    let release = own
-        .ancestors()
-        .nth(2)
-        .context("cargo's target directory")?
-        .join("release");
-    Ok((release.join("switchbackd"), release.join("switchback-repo")))
+    let target = own.ancestors().nth(2).context("cargo's target directory")?;
+    Ok(target.join("release"))
 }
 
 fn count(family: &[u32]) -> anyhow::Result<u64> {

@@ -141,6 +141,7 @@ impl Rig {
         ] {
             fs::create_dir_all(root.join(part))?;
         }
+        std::os::unix::fs::symlink("/run", root.join("var/run"))?;
         Ok(())
     }
 
