@@ -15,6 +15,7 @@
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
 //! - [`metrics`]: the same for Prometheus
+//! - [`traces`]: the same for OpenTelemetry, one trace for each update
 //! - [`notice`]: what is said to the journal
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -49,6 +50,7 @@ mod run;
 pub mod settings;
 pub mod slot;
 pub mod time_zones;
+pub mod traces;
 mod trial_deadline;
 pub mod trust;
 pub mod worker;

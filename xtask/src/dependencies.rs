@@ -83,7 +83,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("guest-init", &[]),
     ("qemu-tests", &["switchback-types", "switchback-testkit"]),
-    ("xtask", &["qemu-tests", "switchback-testkit"]),
+    (
+        "xtask",
+        &["qemu-tests", "switchback-dbus-api", "switchback-testkit"],
+    ),
 ];
 
 /// Rooms that decide and never act.

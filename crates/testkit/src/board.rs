@@ -257,6 +257,7 @@ impl Bench {
                 ..HealthSettings::default()
             },
             metrics: MetricsSettings::default(),
+            traces: None,
             restart: RestartSettings {
                 automatic: self.scenario.automatic,
                 delay_at_most: Duration::from_secs(300),

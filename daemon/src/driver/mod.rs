@@ -45,6 +45,7 @@ use crate::journal::{Journal, RecordError};
 use crate::report::chain;
 use crate::settings::Settings;
 use crate::slot::{Layout, VerifiedSlot};
+use crate::traces::{Seen, Tracer};
 use crate::worker::{Job, Report};
 
 /// What the driver cannot go on without.
@@ -123,6 +124,7 @@ pub struct Driver {
     gates: gates::Gates,
     /// A configuration that waits for what is under way.
     reloaded: Option<Box<Reloaded>>,
+    tracer: Option<Tracer>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -178,6 +180,7 @@ impl Driver {
             health_checks: Vec::new(),
             gates: gates::Gates::default(),
             reloaded: None,
+            tracer: tracer(&parts.settings),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -379,6 +382,15 @@ impl Driver {
                 self.parts.journal.commit(&step.next)?;
             }
             let before = std::mem::replace(&mut self.state, step.next);
+            if let Some(tracer) = &mut self.tracer {
+                let seen = Seen {
+                    event: &event,
+                    before: &before.phase,
+                    after: &self.state.phase,
+                    booted: facts.booted,
+                };
+                tracer.step(seen, self.offered.as_deref());
+            }
             if before.phase != self.state.phase {
                 self.gates.phase_changed(&self.state.phase);
                 let fetched = self.checks.last_fetched();
@@ -427,6 +439,10 @@ impl Driver {
     }
 
     fn publish(&mut self) {
+        if let Some(tracer) = &mut self.tracer {
+            let stage = self.progress.map(|progress| progress.stage.as_str());
+            tracer.look(self.polling, stage, &self.transfer);
+        }
         let view = View::of(self);
         self.view.send_if_modified(|current| {
             if **current == view {
@@ -440,4 +456,13 @@ impl Driver {
             true
         });
     }
+}
+
+/// If traces are wanted. What stands in the way of them is no reason not to update.
+fn tracer(settings: &Settings) -> Option<Tracer> {
+    let wanted = settings.traces.as_ref()?;
+    let started = Tracer::start(wanted, &settings.device, &settings.state_directory);
+    started
+        .inspect_err(|error| tracing::warn!("no traces: {error}"))
+        .ok()
 }

@@ -23,6 +23,8 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) metrics: Metrics,
     #[serde(default)]
+    pub(super) traces: Traces,
+    #[serde(default)]
     pub(super) restart: Restart,
     #[serde(default)]
     pub(super) bus: Bus,
@@ -111,6 +113,10 @@ table!(Health {
     command: Vec<Command>,
     http: Vec<Http>,
 });
+table!(Traces {
+    endpoint: String,
+    ca_file: String,
+});
 table!(Metrics {
     socket: String,
     listen: String,
@@ -177,6 +183,7 @@ impl Fragment {
         self.boot.merge(later.boot);
         self.health.merge(later.health);
         self.metrics.merge(later.metrics);
+        self.traces.merge(later.traces);
         self.restart.merge(later.restart);
         self.bus.merge(later.bus);
         self.state.merge(later.state);

@@ -361,6 +361,10 @@ mod tests {
                 "health.command.timeout",
             ),
             ("[metrics]\nsocket = \"metrics.sock\"\n", "metrics.socket"),
+            (
+                "[traces]\nendpoint = \"collector:4318\"\n",
+                "traces.endpoint",
+            ),
             ("[metrics]\nlisten = \"9464\"\n", "metrics.listen"),
             ("[restart]\ncommand = []\n", "restart.command"),
         ] {

@@ -9,6 +9,7 @@ mod health;
 mod load;
 mod metrics;
 mod origin;
+mod traces;
 mod validate;
 
 use std::num::NonZeroU64;
@@ -27,6 +28,7 @@ pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
 pub use self::metrics::MetricsSettings;
 pub use self::origin::{Origin, origins};
+pub use self::traces::TraceSettings;
 
 /// Everything the daemon needs to know, validated.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// Where metrics are served.
     pub metrics: MetricsSettings,
+    /// Where traces are sent, if anywhere.
+    pub traces: Option<TraceSettings>,
     /// How the device is restarted.
     pub restart: RestartSettings,
     /// Members of this group may give orders where there is no polkit.

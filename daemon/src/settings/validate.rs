@@ -12,6 +12,7 @@ use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
 use super::gates;
 use super::health::health;
 use super::metrics::metrics;
+use super::traces::traces;
 use super::{
     BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
     Settings, SettingsError, SlotSettings,
@@ -46,6 +47,7 @@ pub(super) fn validate(
             &TimeZones::default(),
         )?),
         health: health(fragment.health, &repository.ca_file)?,
+        traces: traces(fragment.traces, &repository.ca_file)?,
         repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,

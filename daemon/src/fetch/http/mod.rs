@@ -3,7 +3,7 @@
 mod client;
 mod connect;
 mod credentials;
-mod probe;
+mod once;
 mod ranges;
 mod redirect;
 mod retry_after;
@@ -22,7 +22,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use self::client::{Answer, Client, Manner, Question, text};
 use self::connect::authority;
 pub use self::credentials::{Credentials, HttpSetupError};
-pub use self::probe::{HttpProbe, Probed, probe};
+pub use self::once::{HttpPost, HttpProbe, Probed, post, probe};
 use self::ranges::HttpParts;
 use self::trouble::{broke, transport};
 use super::multipart::content_range;
