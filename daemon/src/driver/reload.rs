@@ -59,6 +59,14 @@ impl Driver {
             kept.push("bus.group");
             settings.bus_group.clone_from(&now.bus_group);
         }
+        if settings.metrics != now.metrics {
+            kept.push("metrics");
+            settings.metrics = now.metrics.clone();
+        }
+        if settings.traces != now.traces {
+            kept.push("traces");
+            settings.traces.clone_from(&now.traces);
+        }
         if settings.repository.root_file != now.repository.root_file {
             kept.push("repository.root-file");
             let file = &now.repository.root_file;

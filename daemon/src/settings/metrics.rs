@@ -8,7 +8,7 @@ use super::fragment::Metrics;
 use super::validate::invalid;
 
 /// Where metrics are served.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MetricsSettings {
     /// The Unix socket, if there is to be one.
     pub socket: Option<PathBuf>,

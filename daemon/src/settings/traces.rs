@@ -7,7 +7,7 @@ use super::fragment::Traces;
 use super::validate::invalid;
 
 /// Where traces are sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceSettings {
     /// A collector's address for traces, OTLP over HTTP.
     pub endpoint: String,
