@@ -54,6 +54,7 @@ fn config(what: Config, json: bool) -> Result<u8, Failure> {
     match what {
         Config::Show if json => command.args(["show-config", "--json"]),
         Config::Show => command.arg("show-config"),
+        Config::Check if json => command.args(["check-config", "--json"]),
         Config::Check => command.arg("check-config"),
     };
     let status = command.status().map_err(|error| {

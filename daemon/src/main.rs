@@ -19,7 +19,7 @@ usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc
                                            by switchback-boot-checks.service
        switchbackd fetch              serve one connection of the daemon, without rights; started by
                                       switchback-fetch.socket
-       switchbackd check-config            read the configuration and say what is wrong
+       switchbackd check-config [--json]   read the configuration and say what is wrong
        switchbackd show-config [--json]    each setting, and the file and line that it comes from
        switchbackd --version
 
@@ -32,7 +32,7 @@ enum Verb {
     TrialDeadline,
     BootChecks,
     Fetch,
-    CheckConfig,
+    CheckConfig { json: bool },
     ShowConfig { json: bool },
     Version,
     Help,
@@ -49,15 +49,7 @@ fn main() -> ExitCode {
     match verb {
         Verb::Help => print!("{USAGE}"),
         Verb::Version => println!("switchbackd {}", env!("CARGO_PKG_VERSION")),
-        Verb::CheckConfig => {
-            return match switchbackd::settings::load(&directories) {
-                Ok(_) => {
-                    println!("the configuration is fine");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => wrong_configuration(&error),
-            };
-        }
+        Verb::CheckConfig { json } => return check_config(&directories, json),
         Verb::ShowConfig { json } => return show_config(&directories, json),
         Verb::TrialDeadline => {
             log_to_journal();
@@ -107,10 +99,13 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
             Some("trial-deadline") => verb = Verb::TrialDeadline,
             Some("boot-checks") => verb = Verb::BootChecks,
             Some("fetch") => verb = Verb::Fetch,
-            Some("check-config") => verb = Verb::CheckConfig,
+            Some("check-config") => verb = Verb::CheckConfig { json: false },
             Some("show-config") => verb = Verb::ShowConfig { json: false },
             Some("--json") if matches!(verb, Verb::ShowConfig { .. }) => {
                 verb = Verb::ShowConfig { json: true };
+            }
+            Some("--json") if matches!(verb, Verb::CheckConfig { .. }) => {
+                verb = Verb::CheckConfig { json: true };
             }
             _ => return Err(format!("unknown argument {}", argument.display())),
         }
@@ -136,6 +131,23 @@ fn boot_checks(directories: &[PathBuf]) -> ExitCode {
 fn wrong_configuration(error: &SettingsError) -> ExitCode {
     eprintln!("switchbackd: {}", chain(error));
     ExitCode::from(78)
+}
+
+fn check_config(directories: &[PathBuf], json: bool) -> ExitCode {
+    let loaded = switchbackd::settings::load(directories);
+    if json {
+        let error = loaded.as_ref().err().map(|error| chain(error).to_string());
+        let value = serde_json::json!({ "schema": 1, "fine": loaded.is_ok(), "error": error });
+        println!("{value:#}");
+        return ExitCode::from(if loaded.is_ok() { 0 } else { 78 });
+    }
+    match loaded {
+        Ok(_) => {
+            println!("the configuration is fine");
+            ExitCode::SUCCESS
+        }
+        Err(error) => wrong_configuration(&error),
+    }
 }
 
 /// What is wrong with all of it together is said after it was shown.

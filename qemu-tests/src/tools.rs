@@ -57,6 +57,9 @@ pub const TEST_TOOLS: &[Tool] = &[
     ),
     tool("tzdata", "time zones for the same test"),
     tool("dbus-daemon", "a private bus for the D-Bus tests"),
+    tool("polkitd", "who may give orders, on that bus"),
+    tool("python3-dbus", "an application that somebody else wrote"),
+    tool("python3-gi", "its main loop"),
     tool(
         "softhsm2",
         "a token to sign with, for the publisher's tests",

@@ -122,9 +122,9 @@ pub struct Driver {
     /// What each health check said last.
     health_checks: Vec<CheckState>,
     gates: gates::Gates,
-    tracer: Option<Tracer>,
     /// A configuration that waits for what is under way.
     reloaded: Option<Box<Reloaded>>,
+    tracer: Option<Tracer>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -179,8 +179,8 @@ impl Driver {
             checks: check::Checks::new(&parts),
             health_checks: Vec::new(),
             gates: gates::Gates::default(),
-            tracer: tracer(&parts.settings),
             reloaded: None,
+            tracer: tracer(&parts.settings),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
