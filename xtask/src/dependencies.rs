@@ -81,7 +81,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("guest-init", &[]),
     ("qemu-tests", &["switchback-types", "switchback-testkit"]),
-    ("xtask", &["qemu-tests", "switchback-testkit"]),
+    (
+        "xtask",
+        &["qemu-tests", "switchback-rollout", "switchback-testkit"],
+    ),
 ];
 
 /// Rooms that decide and never act.

@@ -6,6 +6,7 @@ mod check;
 mod conformance;
 mod dependencies;
 mod dist;
+mod fleet;
 mod process;
 mod record;
 mod scenarios;
@@ -40,6 +41,9 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
                         [--quick]
                      what an update costs, ours beside what Debian has, on images built here; hours
                      (--quick: small images of two pairs, minutes); N minutes for a peer's program
+cargo xtask fleet [--devices N]
+                     whole rollouts over model devices under the real planner, and how many a bad release
+                     reached, beside waves by time alone and everyone at once (10,000 unless told)
 cargo xtask conformance [--suite DIRECTORY | --python-tuf]
                      the device's TUF client: our rendering of the public suite's cases, or the suite
                      from a checkout; or a repository of ours read by python-tuf (both need PyPI)
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] => torture::run_from(rest),
         ["bench", "delta", rest @ ..] => bench::run_from(rest),
         ["conformance", rest @ ..] => conformance::run_from(rest),
+        ["fleet", rest @ ..] => fleet::run_from(rest),
         ["replay", log] => simulate::replay_log(log),
         ["dist"] => dist::tree(None).map(drop),
         ["dist", directory] => dist::tree(Some(directory)).map(drop),
