@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Asks the update daemon what it is doing and why, and tells it what to do.
 #[derive(Debug, Parser)]
@@ -32,18 +32,20 @@ pub(crate) enum Verb {
     Explain,
     /// Ask the repository and install what it offers.
     Update {
-        /// Try an image that failed on this device once more.
-        #[arg(long)]
-        retry: bool,
+        #[command(flatten)]
+        wish: Wish,
     },
     /// Install what a bundle brings: a file, or an https:// or http:// address.
     Install {
         /// The bundle, as `switchback-repo bundle` makes it.
         bundle: String,
-        /// Try an image that failed on this device once more.
-        #[arg(long)]
-        retry: bool,
+        #[command(flatten)]
+        wish: Wish,
     },
+    /// Show both slots alone.
+    Slots,
+    /// Show what each health check of this boot said last.
+    Health,
     /// Show what happens, as it happens.
     Watch,
     /// Go back to what the other slot holds, and stay there.
@@ -61,9 +63,45 @@ pub(crate) enum Verb {
         /// Why; shown as long as the device is held.
         #[arg(long, default_value = "held by a person")]
         reason: String,
+        /// When it ends by itself: a time such as 2026-12-24T18:00:00Z, or how long from now: 30m, 4h, 2d, 1w.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
     /// Let updates go on.
     Unhold,
+    /// Let no other version come than this one; by itself: the one that runs.
+    Pin {
+        /// The version. The channel must still name it.
+        version: Option<String>,
+        /// Why; shown as long as the pin holds.
+        #[arg(long, default_value = "pinned by a person")]
+        reason: String,
+    },
+    /// Let any version come.
+    Unpin,
+    /// Give consent to what is offered, where `update.consent` asks for it.
+    Approve {
+        /// The version that is meant; another one is then not approved.
+        version: Option<String>,
+    },
+    /// Run a program during which the device is not interrupted; without one, show who asks for that.
+    Inhibit {
+        /// What is kept away: `update`, `restart` or `update:restart`.
+        #[arg(long, default_value = "update:restart")]
+        what: String,
+        /// Who asks; by itself the program.
+        #[arg(long)]
+        who: Option<String>,
+        /// Why.
+        #[arg(long, default_value = "a program runs")]
+        why: String,
+        /// `block`, or for `--what restart` alone `delay`: a moment, no more.
+        #[arg(long, default_value = "block")]
+        mode: String,
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Call off what is under way.
     Cancel,
     /// Mark the booted slot good, or the other one bad, in the boot environment.
@@ -71,7 +109,7 @@ pub(crate) enum Verb {
         /// `good`: the booted slot; `bad`: the other one.
         state: MarkState,
     },
-    /// Restart into the armed slot.
+    /// Restart into the armed slot now, whatever gates say.
     Restart,
     /// Look at the daemon's configuration.
     Config {
@@ -85,6 +123,18 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Inspect,
     },
+}
+
+/// How a person wants an install.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Wish {
+    /// Try an image that failed on this device once more.
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// Begin although it is not wanted or its risk is too great now, for this reason; it is written down.
+    /// What is not trusted is not installed all the same.
+    #[arg(long = "override", value_name = "REASON")]
+    pub(crate) overriding: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -8,9 +8,10 @@ use switchback_dbus_api::{JobProxy, ManagerProxy, Options, ToJson};
 use switchback_types::Timestamp;
 use zbus::{Connection, OwnedObjectPath, Variant};
 
-use crate::args::MarkState;
+use crate::args::{MarkState, Wish};
 use crate::exit::{self, Failure};
-use crate::{render, watch};
+use crate::explain::{self, Explanation};
+use crate::{health, render, style, watch};
 
 /// How often a running job is looked at, beside its signals.
 const JOB_INTERVAL: Duration = Duration::from_millis(200);
@@ -48,6 +49,9 @@ impl Client {
             slots: self.manager.slots().await?,
             decision: self.manager.decision().await?,
             hold: self.manager.held().await?,
+            pin: self.manager.pinned().await?,
+            restart: self.manager.pending_restart().await?,
+            inhibitors: self.manager.inhibitors().await?,
             failed: self.manager.failed().await?,
             last_error: self.manager.last_error().await?,
             now: now(),
@@ -57,8 +61,18 @@ impl Client {
     }
 
     pub(crate) async fn explain(&self, json: bool) -> Result<u8, Failure> {
-        let decision = self.manager.decision().await?;
-        print(json, &decision.to_json(), || render::decision(&decision));
+        let explanation = Explanation {
+            decision: self.manager.decision().await?,
+            gates: self.manager.gates().await?,
+            restart: self.manager.pending_restart().await?,
+            columns: style::columns(),
+        };
+        let mut value = explanation.decision.to_json();
+        if let Value::Object(map) = &mut value {
+            map.insert("gates".into(), explanation.gates.to_json());
+            map.insert("pending-restart".into(), explanation.restart.to_json());
+        }
+        print(json, &value, || explanation.to_text());
         Ok(exit::OK)
     }
 
@@ -69,6 +83,28 @@ impl Client {
             true => exit::NOTHING_TO_DO,
             false => exit::OK,
         })
+    }
+
+    pub(crate) async fn slots(&self, json: bool) -> Result<u8, Failure> {
+        let slots = self.manager.slots().await?;
+        let phase = self.manager.phase().await?;
+        let version = self.manager.progress().await?.version;
+        print(json, &json!({ "slots": slots.to_json() }), || {
+            render::slots(&slots, &phase, &version, now())
+        });
+        Ok(exit::OK)
+    }
+
+    /// Fails where a required check does not hold.
+    pub(crate) async fn health(&self, json: bool) -> Result<u8, Failure> {
+        let checks = self.manager.health().await?;
+        print(json, &json!({ "health": checks.to_json() }), || {
+            health::text(&checks)
+        });
+        let fails = checks
+            .iter()
+            .any(|check| check.required && check.state == "failing");
+        Ok(if fails { exit::FAILED } else { exit::OK })
     }
 
     pub(crate) async fn history(&self, json: bool) -> Result<u8, Failure> {
@@ -87,8 +123,8 @@ impl Client {
         Ok(if go { exit::OK } else { exit::NOTHING_TO_DO })
     }
 
-    pub(crate) async fn update(&self, retry: bool, json: bool) -> Result<u8, Failure> {
-        let options = retry_option(retry);
+    pub(crate) async fn update(&self, wish: &Wish, json: bool) -> Result<u8, Failure> {
+        let options = wish_options(wish);
         let job = self.manager.install(options).await?;
         self.installed(&job, json).await
     }
@@ -96,10 +132,10 @@ impl Client {
     pub(crate) async fn install(
         &self,
         bundle: &str,
-        retry: bool,
+        wish: &Wish,
         json: bool,
     ) -> Result<u8, Failure> {
-        let options = retry_option(retry);
+        let options = wish_options(wish);
         let is_url = bundle.starts_with("https://") || bundle.starts_with("http://");
         let job = if is_url {
             self.manager.install_url(bundle, options).await?
@@ -119,6 +155,10 @@ impl Client {
     async fn installed(&self, job: &OwnedObjectPath, json: bool) -> Result<u8, Failure> {
         let ended = self.wait(job, !json).await?;
         let decision = self.manager.decision().await?;
+        if !ended.done && !decision.go {
+            let text = format!("{}; `switchback explain` shows every answer", ended.message);
+            return Err(Failure::new(exit::FAILED, text));
+        }
         finish(json, &ended)?;
         Ok(if decision.go {
             exit::OK
@@ -145,9 +185,57 @@ impl Client {
         Ok(exit::OK)
     }
 
-    pub(crate) async fn hold(&self, reason: &str, json: bool) -> Result<u8, Failure> {
-        self.manager.hold(reason, Options::new()).await?;
-        done(json, "held; `switchback unhold` lets updates go on");
+    pub(crate) async fn hold(
+        &self,
+        reason: &str,
+        until: Option<&str>,
+        json: bool,
+    ) -> Result<u8, Failure> {
+        let until = until.map(|text| explain::moment(text, now())).transpose();
+        let until = until.map_err(|message| Failure::new(exit::USAGE, message))?;
+        let mut options = Options::new();
+        if let Some(until) = &until {
+            options.insert("until", Variant::from(until.as_str()));
+        }
+        self.manager.hold(reason, options).await?;
+        let end = until.map(|until| format!(" until {until}"));
+        let end = end.unwrap_or_default();
+        done(
+            json,
+            &format!("held{end}; `switchback unhold` lets updates go on"),
+        );
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn pin(
+        &self,
+        version: Option<&str>,
+        reason: &str,
+        json: bool,
+    ) -> Result<u8, Failure> {
+        let options = Options::from([("reason", Variant::from(reason))]);
+        self.manager
+            .pin(version.unwrap_or_default(), options)
+            .await?;
+        let pinned = self.manager.pinned().await?.version;
+        done(
+            json,
+            &format!("pinned to version {pinned}; `switchback unpin` lets other versions come"),
+        );
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn unpin(&self, json: bool) -> Result<u8, Failure> {
+        self.manager.unpin(Options::new()).await?;
+        done(json, "any version may come; the repository is asked now");
+        Ok(exit::OK)
+    }
+
+    pub(crate) async fn approve(&self, version: Option<&str>, json: bool) -> Result<u8, Failure> {
+        let version = version.unwrap_or_default();
+        self.manager.approve(version, Options::new()).await?;
+        let offered = self.manager.offer().await?.version;
+        done(json, &format!("version {offered} is approved"));
         Ok(exit::OK)
     }
 
@@ -208,9 +296,11 @@ impl Client {
     }
 }
 
-fn retry_option(retry: bool) -> Options<'static> {
-    let option = retry.then(|| ("retry", Variant::from(true)));
-    option.into_iter().collect()
+fn wish_options(wish: &Wish) -> Options<'_> {
+    let retry = wish.retry.then(|| ("retry", Variant::from(true)));
+    let reason = wish.overriding.as_deref();
+    let overriding = reason.map(|reason| ("override", Variant::from(reason)));
+    retry.into_iter().chain(overriding).collect()
 }
 
 /// The clock's time.

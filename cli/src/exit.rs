@@ -73,10 +73,12 @@ impl Failure {
                 UNREACHABLE,
                 "the daemon does not run: `systemctl status switchbackd` says why",
             ),
-            "org.freedesktop.DBus.Error.AccessDenied" => Self::new(
+            "org.freedesktop.DBus.Error.AccessDenied"
+            | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => Self::new(
                 NOT_PERMITTED,
-                "not permitted: run it as root, or join the group `switchback`",
+                format!("not permitted: {detail}; run it as root, or join the group `switchback`"),
             ),
+            "org.freedesktop.DBus.Error.InvalidArgs" => Self::new(USAGE, detail),
             name if name.starts_with(switchback_dbus_api::ERROR_PREFIX) => {
                 Self::new(REFUSED, detail)
             }

@@ -5,8 +5,12 @@
 mod args;
 mod client;
 mod exit;
+mod explain;
+mod health;
+mod inhibit;
 mod inspect;
 mod render;
+mod style;
 mod watch;
 
 use std::process::ExitCode;
@@ -50,6 +54,7 @@ fn config(what: Config, json: bool) -> Result<u8, Failure> {
     match what {
         Config::Show if json => command.args(["show-config", "--json"]),
         Config::Show => command.arg("show-config"),
+        Config::Check if json => command.args(["check-config", "--json"]),
         Config::Check => command.arg("check-config"),
     };
     let status = command.status().map_err(|error| {
@@ -71,14 +76,34 @@ fn over_the_bus(verb: Verb, json: bool) -> Result<u8, Failure> {
         match verb {
             Verb::Status => client.status(json).await,
             Verb::Explain => client.explain(json).await,
+            Verb::Slots => client.slots(json).await,
+            Verb::Health => client.health(json).await,
             Verb::History => client.history(json).await,
             Verb::Check => client.check(json).await,
-            Verb::Update { retry } => client.update(retry, json).await,
-            Verb::Install { bundle, retry } => client.install(&bundle, retry, json).await,
+            Verb::Update { wish } => client.update(&wish, json).await,
+            Verb::Install { bundle, wish } => client.install(&bundle, &wish, json).await,
             Verb::Rollback { reason } => client.rollback(reason.as_deref(), json).await,
             Verb::Repair => client.repair(json).await,
             Verb::Watch => watch::forever(&client, json).await,
-            Verb::Hold { reason } => client.hold(&reason, json).await,
+            Verb::Hold { reason, until } => client.hold(&reason, until.as_deref(), json).await,
+            Verb::Pin { version, reason } => client.pin(version.as_deref(), &reason, json).await,
+            Verb::Unpin => client.unpin(json).await,
+            Verb::Approve { version } => client.approve(version.as_deref(), json).await,
+            Verb::Inhibit {
+                what,
+                who,
+                why,
+                mode,
+                command,
+            } => {
+                let wish = inhibit::Wish {
+                    what: &what,
+                    who: who.as_deref(),
+                    why: &why,
+                    mode: &mode,
+                };
+                inhibit::run(&client, &wish, &command, json).await
+            }
             Verb::Unhold => client.unhold(json).await,
             Verb::Cancel => client.cancel(json).await,
             Verb::Mark { state } => client.mark(state, json).await,

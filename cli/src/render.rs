@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use switchback_dbus_api::{
-    Decision, Failed, HistoryEntry, Hold, Offer, Progress, Slot, ToJson, Transfer,
+    Decision, Failed, HistoryEntry, Hold, Inhibitor, Offer, PendingRestart, Pin, Progress, Slot,
+    ToJson, Transfer,
 };
 use switchback_types::{ByteCount, Timestamp};
+
+use crate::{explain, style};
 
 /// Everything that `status` shows.
 pub(crate) struct Status {
@@ -16,6 +19,9 @@ pub(crate) struct Status {
     pub(crate) slots: Vec<Slot>,
     pub(crate) decision: Decision,
     pub(crate) hold: Hold,
+    pub(crate) pin: Pin,
+    pub(crate) restart: PendingRestart,
+    pub(crate) inhibitors: Vec<Inhibitor>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) last_error: String,
     /// The time that ages are counted from.
@@ -31,22 +37,21 @@ impl Status {
             "slots": self.slots.to_json(),
             "decision": self.decision.to_json(),
             "hold": self.hold.to_json(),
+            "pin": self.pin.to_json(),
+            "pending-restart": self.restart.to_json(),
+            "inhibitors": self.inhibitors.to_json(),
             "failed": self.failed.to_json(),
             "last-error": self.last_error,
         })
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let mut text = String::new();
-        for slot in &self.slots {
-            slot_lines(&mut text, slot, &self.phase, &self.progress.version);
-            check_line(&mut text, slot, self.now);
-        }
+        let mut text = slots(&self.slots, &self.phase, &self.progress.version, self.now);
         let _ = writeln!(text, "  Phase: {}{}", self.phase, progress(&self.progress));
         transfer_line(&mut text, &self.transfer);
-        if self.hold.held {
-            let Hold { since, reason, .. } = &self.hold;
-            let _ = writeln!(text, "   Hold: since {since}: {reason}");
+        self.orders(&mut text);
+        if self.restart.pending {
+            let _ = writeln!(text, "Restart: {}", explain::pending(&self.restart));
         }
         if !self.decision.at.is_empty() {
             let _ = writeln!(text, " Update: {}", verdict(&self.decision));
@@ -61,10 +66,55 @@ impl Status {
             let _ = writeln!(text, " Failed: version {version} on {at}: {reason}");
         }
         if !self.last_error.is_empty() {
-            let _ = writeln!(text, "  Error: {}", self.last_error);
+            let _ = writeln!(text, "  Error: {}", style::bad(&self.last_error));
         }
         text
     }
+
+    /// What people and applications asked for.
+    fn orders(&self, text: &mut String) {
+        if self.hold.held {
+            let Hold {
+                since,
+                reason,
+                until,
+                ..
+            } = &self.hold;
+            let until = match until.as_str() {
+                "" => String::new(),
+                until => format!(" until {until}"),
+            };
+            let _ = writeln!(text, "   Hold: since {since}{until}: {reason}");
+        }
+        if !self.pin.version.is_empty() {
+            let Pin {
+                version,
+                reason,
+                since,
+            } = &self.pin;
+            let _ = writeln!(text, "    Pin: version {version} since {since}: {reason}");
+        }
+        for inhibitor in &self.inhibitors {
+            let Inhibitor {
+                who,
+                why,
+                what,
+                mode,
+                ..
+            } = inhibitor;
+            let _ = writeln!(text, "   Busy: {who}: {why} ({mode} {what})");
+        }
+    }
+}
+
+/// Both slots; `under_way` is the version that is being written.
+pub(crate) fn slots(slots: &[Slot], phase: &str, under_way: &str, now: Timestamp) -> String {
+    let mut text = String::new();
+    for slot in slots {
+        slot_lines(&mut text, slot, phase, under_way);
+        check_line(&mut text, slot, now);
+    }
+    text
 }
 
 /// How the image comes, or came, and why so.
@@ -106,6 +156,11 @@ fn slot_lines(text: &mut String, slot: &Slot, phase: &str, under_way: &str) {
         "writing" if phase == "installing" => format!("version {under_way} (incomplete)"),
         "writing" => "incomplete".into(),
         _ => "content unknown".into(),
+    };
+    let version = match (slot.booted, slot.content.as_str()) {
+        (_, "damaged") => style::bad(version),
+        (true, _) => style::strong(version),
+        (false, _) => version,
     };
     let _ = writeln!(text, "{mark} slot {}: {version} ({role})", slot.name);
     let good = if slot.good {
@@ -224,39 +279,6 @@ pub(crate) fn offer(offer: &Offer) -> String {
     text
 }
 
-/// The five questions, each with its answer.
-pub(crate) fn decision(decision: &Decision) -> String {
-    if decision.at.is_empty() {
-        return "The repository has not been asked yet: `switchback check` asks it.\n".into();
-    }
-    let mut text = String::new();
-    let about = if decision.version.is_empty() {
-        "no particular version".to_owned()
-    } else {
-        format!("version {}", decision.version)
-    };
-    let _ = writeln!(text, "Asked at {} about {about}:", decision.at);
-    for answer in &decision.answers {
-        let question = match answer.question.as_str() {
-            "available" => "Is there an update?",
-            "wanted" => "Do we want it?",
-            "risk" => "Is the risk right now acceptable?",
-            "trusted" => "Do we trust it?",
-            _ => "Can we verify it?",
-        };
-        let word = match answer.answer.as_str() {
-            "yes" => "yes",
-            "no" => "NO",
-            _ => "-",
-        };
-        let _ = writeln!(text, "  {question:<34} {word:<4} {}", answer.reason);
-        if !answer.way_out.is_empty() {
-            let _ = writeln!(text, "  {:<34}      → {}", "", answer.way_out);
-        }
-    }
-    text
-}
-
 /// One line for each entry, newest last.
 pub(crate) fn history(history: &[HistoryEntry]) -> String {
     if history.is_empty() {
@@ -345,7 +367,21 @@ mod tests {
                 held: true,
                 reason: "visit".into(),
                 since: "noon".into(),
+                until: "Friday".into(),
             },
+            pin: Pin {
+                version: "2".into(),
+                reason: "certified".into(),
+                since: "noon".into(),
+            },
+            restart: PendingRestart::default(),
+            inhibitors: vec![Inhibitor {
+                who: "player".into(),
+                why: "a film".into(),
+                what: "update".into(),
+                mode: "block".into(),
+                uid: 1000,
+            }],
             failed: vec![Failed {
                 version: "9".into(),
                 reason: "health checks failed".into(),
@@ -397,11 +433,6 @@ mod tests {
         ] {
             assert_eq!(age(then.plus_seconds(seconds), then), text);
         }
-    }
-
-    #[test]
-    fn five_answers_in_words() {
-        insta::assert_snapshot!("explain", decision(&held_back()));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use switchback_dbus_api::{Progress, ToJson};
+use switchback_dbus_api::{ManagerProxy, Progress, ToJson};
+use switchback_types::Timestamp;
 
 use crate::client::Client;
 use crate::exit::Failure;
@@ -49,9 +50,12 @@ impl Bar {
 
 /// One line for each change, until the daemon or the reader ends.
 pub(crate) async fn forever(client: &Client, json: bool) -> Result<u8, Failure> {
-    let mut transitions = client.manager.receive_transition().await?;
-    let mut completed = client.manager.receive_completed().await?;
-    let mut progress = client.manager.receive_progress_changed().await;
+    // Changes of properties are told only to a proxy that keeps them.
+    let manager = ManagerProxy::new(client.manager.inner().connection()).await?;
+    let mut transitions = manager.receive_transition().await?;
+    let mut completed = manager.receive_completed().await?;
+    let mut restarts = manager.receive_prepare_for_restart().await?;
+    let mut progress = manager.receive_progress_changed().await;
     let mut last = String::new();
     loop {
         tokio::select! {
@@ -70,6 +74,19 @@ pub(crate) async fn forever(client: &Client, json: bool) -> Result<u8, Failure> 
                     "job": signal.job.as_str(), "result": signal.result, "message": signal.message,
                 });
                 line(json, &value, &format!("{}: {}", signal.result, signal.message));
+            }
+            Some(signal) = restarts.next() => {
+                let signal = signal.args()?;
+                let latest = i64::try_from(signal.latest).unwrap_or(i64::MAX);
+                let latest = Timestamp::from_unix(latest);
+                let value = json!({
+                    "schema": 1, "event": "prepare-for-restart",
+                    "version": signal.version, "latest": latest.to_string(),
+                });
+                let text = format!(
+                    "restarts into version {}, at the latest at {latest}", signal.version
+                );
+                line(json, &value, &text);
             }
             Some(change) = progress.next() => {
                 let now = change.get().await?;

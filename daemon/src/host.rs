@@ -5,18 +5,30 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use switchback_types::Timestamp;
-use switchback_update_core::{Attempt, Outcome};
+use switchback_update_core::{Attempt, Gate, Outcome};
 
-use crate::health::{HealthPassed, Reached};
+use crate::gates::{Roots, SystemBus};
+use crate::health::{CheckState, HealthPassed, Reached};
 use crate::report::chain;
-use crate::settings::HealthSettings;
-use crate::{command, health};
+use crate::settings::{GateSettings, HealthSettings};
+use crate::{command, gates, health};
 
 /// systemd takes the request and returns.
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
 
-/// Receives how the health checks ended.
-pub type HealthEnd = Box<dyn FnOnce(Result<HealthPassed, String>) + Send>;
+/// Receives what the health checks say.
+pub struct HealthReports {
+    /// Called whenever a check says something else than before, with all of them.
+    pub said: Box<dyn FnMut(Vec<CheckState>) + Send>,
+    /// Called once, at the end.
+    pub end: Box<dyn FnOnce(Result<HealthPassed, String>) + Send>,
+}
+
+impl fmt::Debug for HealthReports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthReports").finish_non_exhaustive()
+    }
+}
 
 /// Everything that the driver and the worker need of the machine, besides storage and network.
 pub trait Host: fmt::Debug + Send + Sync {
@@ -32,8 +44,11 @@ pub trait Host: fmt::Debug + Send + Sync {
     /// Fills `bytes` with chance; `false` if there is none to be had.
     fn random(&self, bytes: &mut [u8]) -> bool;
 
-    /// Runs the health checks beside everything else; `end` is called once.
-    fn check_health(&self, settings: &HealthSettings, reached: &Reached, end: HealthEnd);
+    /// Runs the health checks beside everything else.
+    fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports);
+
+    /// Reads the gates that are set; may wait for programs and services.
+    fn read_gates(&self, settings: &GateSettings, now: Timestamp) -> Vec<Gate>;
 
     /// Asks for a restart of the device, and returns.
     fn restart(&self, command: &[String]);
@@ -62,25 +77,32 @@ pub trait Host: fmt::Debug + Send + Sync {
 pub struct Machine {
     started: Instant,
     runtime_directory: PathBuf,
+    bus: SystemBus,
 }
 
 impl Machine {
-    /// `runtime_directory` lasts as long as this boot.
+    /// `runtime_directory` lasts as long as this boot; `bus` is asked by gates.
     #[must_use]
-    pub fn new(runtime_directory: PathBuf) -> Self {
+    pub fn new(runtime_directory: PathBuf, bus: SystemBus) -> Self {
         Self {
             started: Instant::now(),
             runtime_directory,
+            bus,
         }
     }
 }
 
+/// The clock's time, unchecked.
+pub(crate) fn clock() -> Timestamp {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
 impl Host for Machine {
     fn now(&self) -> Timestamp {
-        let seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+        clock()
     }
 
     fn uptime(&self) -> Duration {
@@ -95,9 +117,10 @@ impl Host for Machine {
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), bytes).is_ok()
     }
 
-    fn check_health(&self, settings: &HealthSettings, reached: &Reached, end: HealthEnd) {
+    fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports) {
         let (settings, reached) = (settings.clone(), reached.clone());
-        let checks = move || end(health::run(&settings, &reached));
+        let HealthReports { mut said, end } = reports;
+        let checks = move || end(health::run(&settings, &reached, &mut *said));
         if let Err(error) = std::thread::Builder::new()
             .name("health".into())
             .spawn(checks)
@@ -105,6 +128,10 @@ impl Host for Machine {
             // Without health nothing is committed, and the trial's own deadline ends it.
             tracing::error!("the health checks could not be started: {error}");
         }
+    }
+
+    fn read_gates(&self, settings: &GateSettings, now: Timestamp) -> Vec<Gate> {
+        gates::read(settings, &Roots::default(), &self.bus, now)
     }
 
     fn restart(&self, program: &[String]) {

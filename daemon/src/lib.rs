@@ -11,8 +11,11 @@
 //! - [`install`]: network → decode → slot, in one pass
 //! - [`host`]: the machine around all of it: time, chance, restarts
 //! - [`health`]: what must hold before a slot is committed
+//! - [`time_zones`]: the machine's time zone database
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
+//! - [`metrics`]: the same for Prometheus
+//! - [`traces`]: the same for OpenTelemetry, one trace for each update
 //! - [`notice`]: what is said to the journal
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -33,20 +36,24 @@ pub mod fetcher;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::expect_used, reason = "a broken promise must stop the fuzzer")]
 pub mod fuzz;
+pub mod gates;
 mod hash;
 pub mod health;
 pub mod host;
 pub mod identity;
 pub mod install;
 pub mod journal;
+pub mod metrics;
 pub mod notice;
 pub mod report;
 mod run;
 pub mod settings;
 pub mod slot;
+pub mod time_zones;
+pub mod traces;
 mod trial_deadline;
 pub mod trust;
 pub mod worker;
 
-pub use self::run::{RunError, run};
+pub use self::run::{RunError, boot_checks, run};
 pub use self::trial_deadline::trial_deadline;

@@ -15,9 +15,11 @@ switchbackd: the update daemon; started by systemd (`systemctl status switchback
 
 usage: switchbackd [--config-dir DIR]...   run (default: /usr/lib, /run and /etc/switchback/config.d)
        switchbackd trial-deadline          restart the device if this boot is an undecided trial
+       switchbackd boot-checks             run the scripts of health.script-directories, once in each boot; started
+                                           by switchback-boot-checks.service
        switchbackd fetch              serve one connection of the daemon, without rights; started by
                                       switchback-fetch.socket
-       switchbackd check-config            read the configuration and say what is wrong
+       switchbackd check-config [--json]   read the configuration and say what is wrong
        switchbackd show-config [--json]    each setting, and the file and line that it comes from
        switchbackd --version
 
@@ -28,8 +30,9 @@ exit codes: 0 ended as asked, 1 could not run, 2 wrong usage, 78 wrong configura
 enum Verb {
     Run,
     TrialDeadline,
+    BootChecks,
     Fetch,
-    CheckConfig,
+    CheckConfig { json: bool },
     ShowConfig { json: bool },
     Version,
     Help,
@@ -46,20 +49,13 @@ fn main() -> ExitCode {
     match verb {
         Verb::Help => print!("{USAGE}"),
         Verb::Version => println!("switchbackd {}", env!("CARGO_PKG_VERSION")),
-        Verb::CheckConfig => {
-            return match switchbackd::settings::load(&directories) {
-                Ok(_) => {
-                    println!("the configuration is fine");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => wrong_configuration(&error),
-            };
-        }
+        Verb::CheckConfig { json } => return check_config(&directories, json),
         Verb::ShowConfig { json } => return show_config(&directories, json),
         Verb::TrialDeadline => {
             log_to_journal();
             return trial_deadline(&directories);
         }
+        Verb::BootChecks => return boot_checks(&directories),
         Verb::Fetch => {
             log_to_journal();
             return match fetch() {
@@ -101,11 +97,15 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
             Some("--version" | "-V") => verb = Verb::Version,
             Some("--help" | "-h") => verb = Verb::Help,
             Some("trial-deadline") => verb = Verb::TrialDeadline,
+            Some("boot-checks") => verb = Verb::BootChecks,
             Some("fetch") => verb = Verb::Fetch,
-            Some("check-config") => verb = Verb::CheckConfig,
+            Some("check-config") => verb = Verb::CheckConfig { json: false },
             Some("show-config") => verb = Verb::ShowConfig { json: false },
             Some("--json") if matches!(verb, Verb::ShowConfig { .. }) => {
                 verb = Verb::ShowConfig { json: true };
+            }
+            Some("--json") if matches!(verb, Verb::CheckConfig { .. }) => {
+                verb = Verb::CheckConfig { json: true };
             }
             _ => return Err(format!("unknown argument {}", argument.display())),
         }
@@ -116,9 +116,38 @@ fn arguments() -> Result<(Verb, Vec<PathBuf>), String> {
     Ok((verb, directories))
 }
 
+fn boot_checks(directories: &[PathBuf]) -> ExitCode {
+    match switchbackd::boot_checks(directories) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(switchbackd::RunError::Settings(error)) => wrong_configuration(&error),
+        Err(error) => {
+            eprintln!("switchbackd: {}", chain(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
 fn wrong_configuration(error: &SettingsError) -> ExitCode {
     eprintln!("switchbackd: {}", chain(error));
     ExitCode::from(78)
+}
+
+fn check_config(directories: &[PathBuf], json: bool) -> ExitCode {
+    let loaded = switchbackd::settings::load(directories);
+    if json {
+        let error = loaded.as_ref().err().map(|error| chain(error).to_string());
+        let value = serde_json::json!({ "schema": 1, "fine": loaded.is_ok(), "error": error });
+        println!("{value:#}");
+        return ExitCode::from(if loaded.is_ok() { 0 } else { 78 });
+    }
+    match loaded {
+        Ok(_) => {
+            println!("the configuration is fine");
+            ExitCode::SUCCESS
+        }
+        Err(error) => wrong_configuration(&error),
+    }
 }
 
 /// What is wrong with all of it together is said after it was shown.

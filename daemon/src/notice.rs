@@ -4,6 +4,8 @@
 use switchback_types::Version;
 use switchback_update_core::{Attempt, AttemptKind, Notice};
 
+use crate::health::CheckState;
+
 /// Message ids, as `journalctl MESSAGE_ID=…` and the catalog know them.
 pub mod message_id {
     /// The target slot is about to be written, or flipped to.
@@ -14,6 +16,8 @@ pub mod message_id {
     pub const STAGED: &str = "8e21b6d05f9a4c47b3d8e0a16c72f935";
     /// The boot environment is armed.
     pub const ARMED: &str = "3d90c4e7b1a84f5296f7d2b85e03c1a6";
+    /// The device is restarted by the daemon.
+    pub const RESTARTING: &str = "91e0b4c7d26f4a83a05c7d1be64f2398";
     /// This boot is a trial.
     pub const TRIAL_STARTED: &str = "f47a1c90e3d24b68a5c19d7e802b6f34";
     /// The trial is lost.
@@ -24,6 +28,8 @@ pub mod message_id {
     pub const ROLLED_BACK: &str = "d08b5a6c1f7e4e39a2c4f8b7e6931d50";
     /// Nothing was armed.
     pub const INSTALL_FAILED: &str = "7b14e2f9c6a34d80952d0c8e5fb1a763";
+    /// A health check that only advises fails.
+    pub const CHECK_FAILS: &str = "c82f6d15a09e4b73b4d17f0e93a5268c";
     /// The committed slot is not healthy.
     pub const DEGRADED: &str = "e9c30d7a4b184f6f8be1f25a706dc392";
     /// The other slot came up without a trial.
@@ -40,6 +46,16 @@ pub mod message_id {
     pub const HELD: &str = "4f8a6d1e0b3c47d29e75c8f2a1064be3";
     /// The hold is over.
     pub const HOLD_RELEASED: &str = "0be9f3a87d5146c2843fd1c6b7e2905a";
+    /// Only one version may come.
+    pub const PINNED: &str = "7e05b1f4c83d4a96b2d71c0ea95f3846";
+    /// Any version may come again.
+    pub const UNPINNED: &str = "d4a92c6f0b7e4135a8c3e61f5d0729b8";
+    /// A person gave consent.
+    pub const APPROVED: &str = "58c1e7a03f964db2970b4de8a2f6c51d";
+    /// The restart into an armed slot waits.
+    pub const RESTART_WAITS: &str = "b37fd0925c1e48a6934ae0d7f2851c6b";
+    /// A person overrode what stood in the way.
+    pub const OVERRIDDEN: &str = "1e96c4ab7d025f48b3a70ec8195d62f3";
     /// The five questions were answered differently from before.
     pub const DECISION: &str = "6d02c9e5a7f84b1d937be4a0f81c6d3e";
 }
@@ -152,8 +168,31 @@ pub fn say(notice: &Notice) {
         }
         Notice::Refused { detail } => plain(id::REFUSED, &format!("refused: {detail}"), true),
         Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
+        Notice::Pinned { version, reason } => plain(
+            id::PINNED,
+            &format!("pinned to version {version}: {reason}"),
+            false,
+        ),
+        Notice::Unpinned => plain(id::UNPINNED, "any version may come again", false),
+        Notice::Approved { sha256 } => plain(
+            id::APPROVED,
+            &format!("a person gave consent to the image {sha256}"),
+            false,
+        ),
         Notice::HoldReleased => plain(id::HOLD_RELEASED, "the hold is released", false),
     }
+}
+
+/// Says that a check fails which decides nothing.
+pub fn advice(check: &CheckState) {
+    tracing::warn!(
+        MESSAGE_ID = message_id::CHECK_FAILS,
+        CHECK = check.name.as_str(),
+        CHECK_KIND = check.kind,
+        "the check {:?} fails, which decides nothing: {}",
+        check.name,
+        check.detail
+    );
 }
 
 /// Writes one message with its id.

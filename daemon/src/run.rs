@@ -11,13 +11,15 @@ use tokio::sync::mpsc;
 use crate::boot::{BootControl, BootError};
 use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
-use crate::driver::{Driver, DriverError, Message, Parts};
-use crate::fetcher::{self, Remote};
-use crate::health::Reached;
-use crate::host::{Host, Machine};
+use crate::driver::{Driver, DriverError, Message, Parts, Reloaded};
+use crate::fetcher::{self, Fetcher, Remote};
+use crate::gates::SystemBus;
+use crate::health::{Reached, scripts};
+use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
-use crate::settings::SettingsError;
+use crate::report::chain;
+use crate::settings::{Settings, SettingsError};
 use crate::slot::{Layout, LocateError, Roots};
 use crate::trust::{Trust, TrustError};
 use crate::worker::{self, Worker};
@@ -83,29 +85,25 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     for warning in opened.warning.into_iter().chain(trust_warnings) {
         tracing::warn!("{warning}");
     }
-    let identity = settings.repository.client.as_ref().map(Identity::load);
-    let fetcher = Remote::new(
-        Path::new(fetcher::SOCKET),
-        settings.repository.clone(),
-        identity.transpose()?,
-    );
+    let fetcher = fetcher(&settings)?;
     let runtime_directory = PathBuf::from(RUNTIME_DIRECTORY);
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
     let boot_id = read_boot_id()?;
-    let host: Arc<dyn Host> = Arc::new(Machine::new(runtime_directory));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .map_err(system("no runtime"))?;
+    let system_bus = SystemBus::new(runtime.handle().clone());
+    let host: Arc<dyn Host> = Arc::new(Machine::new(runtime_directory, system_bus));
     runtime.block_on(async move {
         let (queue, messages) = mpsc::unbounded_channel();
         let (job_ends, ends) = mpsc::unbounded_channel();
         let (cancel, reached) = (Cancel::default(), Reached::default());
         let worker = worker::start(Worker {
-            fetcher: Box::new(fetcher),
+            fetcher,
             trust,
             device: settings.device.clone(),
             layout: layout.clone(),
@@ -116,7 +114,9 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             not_running: HashSet::new(),
         })
         .map_err(system("the worker thread cannot be started"))?;
-        watch_signals(&queue)?;
+        watch_signals(&queue, directories)?;
+        let metrics = settings.metrics.clone();
+        let group = settings.bus_group.clone();
         let (driver, view) = Driver::new(Parts {
             decide: switchback_update_core::step,
             settings,
@@ -132,12 +132,39 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             queue: queue.clone(),
             job_ends,
         })?;
-        tokio::spawn(bus::serve(Bus::System, Shared::new(queue, view), ends));
+        tokio::spawn(crate::metrics::serve(metrics, view.clone()));
+        tokio::spawn(bus::serve(
+            Bus::System,
+            Shared::new(queue, view, &group),
+            ends,
+        ));
         Ok(driver.run(messages).await?)
     })
 }
 
-fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError> {
+/// Runs the scripts that must, or should, succeed in each boot. Gives whether the required ones did.
+///
+/// # Errors
+/// The configuration is wrong, or the results cannot be written.
+pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
+    let settings = crate::settings::load(directories)?;
+    let results = Path::new(scripts::RESULTS);
+    scripts::run(&settings.health.scripts, results, &mut clock)
+        .map_err(system(format!("{}: cannot be written", results.display())))
+}
+
+/// Who fetches, by these settings.
+fn fetcher(settings: &Settings) -> Result<Box<dyn Fetcher>, RunError> {
+    let repository = &settings.repository;
+    let identity = repository.client.as_ref().map(Identity::load).transpose()?;
+    let socket = Path::new(fetcher::SOCKET);
+    Ok(Box::new(Remote::new(socket, repository.clone(), identity)))
+}
+
+fn watch_signals(
+    queue: &mpsc::UnboundedSender<Message>,
+    directories: &[PathBuf],
+) -> Result<(), RunError> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signal = signal(kind).map_err(system("signals cannot be received"))?;
         let queue = queue.clone();
@@ -147,7 +174,38 @@ fn watch_signals(queue: &mpsc::UnboundedSender<Message>) -> Result<(), RunError>
             }
         });
     }
+    let mut signal = signal(SignalKind::hangup()).map_err(system("signals cannot be received"))?;
+    let (queue, directories) = (queue.clone(), directories.to_vec());
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            reload(&queue, &directories);
+        }
+    });
     Ok(())
+}
+
+/// Reads the configuration anew. One that is wrong changes nothing.
+fn reload(queue: &mpsc::UnboundedSender<Message>, directories: &[PathBuf]) {
+    let notify = |state| {
+        let _ = sd_notify::notify(&[state]);
+    };
+    notify(sd_notify::NotifyState::Reloading);
+    if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+        notify(now);
+    }
+    let read = || -> Result<Reloaded, RunError> {
+        let settings = crate::settings::load(directories)?;
+        let fetcher = fetcher(&settings)?;
+        Ok(Reloaded { settings, fetcher })
+    };
+    match read() {
+        Ok(reloaded) => {
+            // If the driver is gone the program is ending.
+            let _ = queue.send(Message::Reload(Box::new(reloaded)));
+        }
+        Err(error) => tracing::error!("{}; the configuration stays as it was", chain(&error)),
+    }
+    notify(sd_notify::NotifyState::Ready);
 }
 
 /// The kernel's name for this boot.

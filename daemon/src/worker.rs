@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
 use switchback_types::{Digest, SlotName, Timestamp, Version};
-use switchback_update_core::{Attempt, ImageIdentity, InstallFailure};
+use switchback_update_core::{Attempt, Gate, ImageIdentity, InstallFailure};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cancel::Cancel;
@@ -21,7 +21,7 @@ use crate::install::{
     Choice, Fetched, InstallProgress, Installed, Stage, Way, identity, reading_back,
 };
 use crate::report::chain;
-use crate::settings::DeviceSettings;
+use crate::settings::{DeviceSettings, GateSettings};
 use crate::slot::{Layout, SlotError, hash_slot, verify_slot};
 use crate::trust::{Asked, Trust};
 
@@ -32,19 +32,24 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Something to do.
-#[derive(Debug)]
 pub enum Job {
     /// Ask the repository.
     Poll {
         /// What runs, as far as is known.
         running: Option<ImageIdentity>,
+        /// The gates to read after it.
+        gates: Arc<GateSettings>,
     },
+    /// Read the gates.
+    Gates(Arc<GateSettings>),
     /// Open a bundle and look at what it brings.
     Open {
         /// The bundle.
         place: BundlePlace,
         /// What runs, as far as is known.
         running: Option<ImageIdentity>,
+        /// The gates to read after it.
+        gates: Arc<GateSettings>,
     },
     /// Write a release into the inactive slot.
     Install {
@@ -68,11 +73,34 @@ pub enum Job {
         /// Of its own, so that other work can push it aside.
         cancel: Cancel,
     },
+    /// Work by other settings from now on.
+    Settings {
+        /// What this device is.
+        device: DeviceSettings,
+        /// Who fetches.
+        fetcher: Box<dyn Fetcher>,
+    },
     /// Find the release that a damaged slot held.
     Find {
         /// What it held.
         image: ImageIdentity,
     },
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Poll { .. } => "Poll",
+            Self::Gates(_) => "Gates",
+            Self::Open { .. } => "Open",
+            Self::Install { .. } => "Install",
+            Self::Verify(_) => "Verify",
+            Self::Identify(_) => "Identify",
+            Self::Check { .. } => "Check",
+            Self::Settings { .. } => "Settings",
+            Self::Find { .. } => "Find",
+        })
+    }
 }
 
 /// What came of it.
@@ -86,6 +114,15 @@ pub enum Report {
         now: Timestamp,
         /// Whether the running slot, of unknown origin, holds the very image that is offered.
         runs_already: bool,
+        /// The gates, if there is something that they stand before.
+        gates: Vec<Gate>,
+    },
+    /// The gates were read.
+    Gates {
+        /// The time to act by.
+        now: Timestamp,
+        /// As they were found.
+        gates: Vec<Gate>,
     },
     /// An install takes this way.
     Chosen(Choice),
@@ -170,8 +207,17 @@ impl Worker {
     /// Does one job and reports.
     pub fn work(&mut self, job: Job) {
         let report = match job {
-            Job::Poll { running } => Some(self.poll(running.as_ref())),
-            Job::Open { place, running } => Some(self.open(place, running.as_ref())),
+            Job::Poll { running, gates } => Some(self.poll(running.as_ref(), &gates)),
+            Job::Open {
+                place,
+                running,
+                gates,
+            } => Some(self.open(place, running.as_ref(), &gates)),
+            Job::Gates(settings) => {
+                let now = self.trust.now(self.host.now());
+                let gates = self.host.read_gates(&settings, now);
+                Some(Report::Gates { now, gates })
+            }
             Job::Install {
                 release,
                 running,
@@ -185,6 +231,11 @@ impl Worker {
             Job::Verify(attempt) => Some(Report::SlotDone(self.verify(&attempt))),
             Job::Identify(slot) => self.identify(slot),
             Job::Check { image, cancel } => Some(self.check(&image, &cancel)),
+            Job::Settings { device, fetcher } => {
+                self.device = device;
+                self.fetcher = fetcher;
+                None
+            }
             Job::Find { image } => Some(Report::Found(self.find(&image))),
         };
         if let Some(report) = report {
@@ -193,7 +244,7 @@ impl Worker {
         }
     }
 
-    fn poll(&mut self, running: Option<&ImageIdentity>) -> Report {
+    fn poll(&mut self, running: Option<&ImageIdentity>, gates: &GateSettings) -> Report {
         let reached = self.reached.clone();
         let clock = self.host.now();
         let asked = self.trust.ask(
@@ -205,11 +256,16 @@ impl Worker {
         );
         // Nobody wanted what it brought.
         self.fetcher.close_bundle();
-        self.polled(asked, running)
+        self.polled(asked, running, gates)
     }
 
     /// What was offered, and whether a slot from the factory holds it.
-    fn polled(&mut self, asked: Asked, running: Option<&ImageIdentity>) -> Report {
+    fn polled(
+        &mut self,
+        asked: Asked,
+        running: Option<&ImageIdentity>,
+        gates: &GateSettings,
+    ) -> Report {
         let runs_already = match (&asked, running) {
             (Asked::Offer { release, .. } | Asked::Bundled(release), Some(running))
                 if running.sequence == 0 =>
@@ -218,14 +274,25 @@ impl Worker {
             }
             _ => false,
         };
+        let now = self.trust.now(self.host.now());
+        let gates = match &asked {
+            Asked::Offer { .. } | Asked::Bundled(_) => self.host.read_gates(gates, now),
+            _ => Vec::new(),
+        };
         Report::Polled {
             asked,
-            now: self.trust.now(self.host.now()),
+            now,
             runs_already,
+            gates,
         }
     }
 
-    fn open(&mut self, place: BundlePlace, running: Option<&ImageIdentity>) -> Report {
+    fn open(
+        &mut self,
+        place: BundlePlace,
+        running: Option<&ImageIdentity>,
+        gates: &GateSettings,
+    ) -> Report {
         let clock = self.host.now();
         let opened = self.fetcher.open_bundle(place);
         let asked = match (opened, self.fetcher.bundle()) {
@@ -238,7 +305,7 @@ impl Worker {
             )),
             (Err(detail), _) => Asked::Unreachable(detail),
         };
-        self.polled(asked, running)
+        self.polled(asked, running, gates)
     }
 
     /// Whether the slot that came from the factory holds this release: hashed once for each

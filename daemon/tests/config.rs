@@ -55,5 +55,34 @@ fn each_setting_is_shown_with_its_place_and_what_is_wrong_is_said_after_them() {
             said.contains("10-board.toml:2") && said.contains("prodcut"),
             "{said}"
         );
+        assert!(said.contains("did you mean `product`?"), "{said}");
+    }
+    let refused = run(&["check-config", "--json"], directory.path());
+    assert_eq!(refused.status.code(), Some(78));
+    let value: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(
+        (&value["schema"], &value["fine"]),
+        (&1.into(), &false.into())
+    );
+    assert!(value["error"].as_str().unwrap().contains("10-board.toml:2"));
+}
+
+/// A credential is a file that systemd hands over in a directory of the service's own.
+#[test]
+fn certificate_and_key_may_be_credentials() {
+    use switchbackd::identity::Identity;
+    use switchbackd::settings::ClientIdentity;
+    let settings = |name: &str| ClientIdentity {
+        certificate: format!("credential:{name}").into(),
+        key: "credential:key".into(),
+    };
+    // No test of this program sets the variable: nothing was handed over.
+    let error = Identity::load(&settings("certificate"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("LoadCredential=certificate"), "{error}");
+    for name in ["", "..", "a/b"] {
+        let error = Identity::load(&settings(name)).unwrap_err().to_string();
+        assert!(error.contains("a plain name"), "{error}");
     }
 }

@@ -138,6 +138,11 @@ impl Product {
             enable(&root, "sockets.target.wants", "switchback-fetch.socket")?;
             enable(
                 &root,
+                "boot-complete.target.requires",
+                "switchback-boot-checks.service",
+            )?;
+            enable(
+                &root,
                 "sysinit.target.wants",
                 "switchback-trial-deadline.timer",
             )?;

@@ -50,6 +50,12 @@ pub const GRUB_TOOLS: &[Tool] = &[
 
 /// Packages that unit tests compare with.
 pub const TEST_TOOLS: &[Tool] = &[
+    tool("systemd", "systemd-analyze: what calendar expressions mean"),
+    tool(
+        "prometheus",
+        "promtool: metrics and alert rules as Prometheus reads them",
+    ),
+    tool("tzdata", "time zones for the same test"),
     tool("dbus-daemon", "a private bus for the D-Bus tests"),
     tool(
         "softhsm2",

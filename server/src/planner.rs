@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use switchback_rollout::{DeviceFacts, Moment, Phase, Planned, plan};
+use switchback_rollout::{Attempt, DeviceFacts, Moment, Phase, Planned, plan};
 use switchback_types::Timestamp;
 
 use crate::app::{App, now, now_ms};
@@ -56,11 +56,12 @@ pub async fn run(app: Arc<App>) {
 pub async fn turn(app: &Arc<App>) -> Result<(), ControlError> {
     let open: Vec<Arc<str>> = {
         let book = app.book();
-        let open = |phase: &Phase| !phase.is_over() || matches!(phase, Phase::Stopped);
-        let lives = book
-            .rollouts
-            .values()
-            .filter(|live| open(&live.rollout.phase));
+        // A rollout that was stopped still takes back what devices are at.
+        let open = |live: &&crate::book::Live| match live.rollout.phase {
+            Phase::Stopped => live.attempts.values().any(Attempt::is_in_flight),
+            ref phase => !phase.is_over(),
+        };
+        let lives = book.rollouts.values().filter(open);
         lives.map(|live| live.id.clone()).collect()
     };
     for id in open {

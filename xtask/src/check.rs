@@ -50,6 +50,20 @@ pub(crate) fn generate() -> anyhow::Result<()> {
             "switchbackd",
             "--test",
             "dbus",
+            "--test",
+            "observability",
+        ],
+        &[("SWITCHBACK_GENERATE", "1")],
+    )?;
+    cargo_with(
+        &[
+            "test",
+            "--quiet",
+            "--package",
+            "switchback-server",
+            "--test",
+            "fleet",
+            "description",
         ],
         &[("SWITCHBACK_GENERATE", "1")],
     )?;

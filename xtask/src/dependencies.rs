@@ -11,6 +11,7 @@ use crate::process::cargo_text;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("switchback-types", &[]),
     ("switchback-boot-env", &["switchback-types"]),
+    ("switchback-calendar", &[]),
     ("switchback-chunks", &[]),
     ("switchback-delta", &["switchback-types"]),
     ("switchback-tuf", &["switchback-types"]),
@@ -41,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-calendar",
             "switchback-chunks",
             "switchback-delta",
             "switchback-tuf",
@@ -83,7 +85,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("qemu-tests", &["switchback-types", "switchback-testkit"]),
     (
         "xtask",
-        &["qemu-tests", "switchback-rollout", "switchback-testkit"],
+        &[
+            "qemu-tests",
+            "switchback-dbus-api",
+            "switchback-rollout",
+            "switchback-testkit",
+        ],
     ),
 ];
 
@@ -91,6 +98,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "switchback-types",
     "switchback-boot-env",
+    "switchback-calendar",
     "switchback-chunks",
     "switchback-delta",
     "switchback-tuf",

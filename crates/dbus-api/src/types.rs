@@ -156,6 +156,96 @@ dictionary! {
         reason: String,
         /// What would change it; empty where the answer is not no.
         way_out: String,
+        /// Since when it is so (RFC 3339).
+        since: String,
+        /// When it is asked again (RFC 3339); empty where the answer is not no.
+        again: String,
+    }
+}
+
+dictionary! {
+    /// One condition outside of the updater that an update, or the restart into it, waits for.
+    Gate {
+        /// What it is called: `battery`, `window`, `command kiosk-idle`, …
+        name: String,
+        /// The question that it belongs to: `wanted` or `risk`.
+        question: String,
+        /// What it stands before: `update`, `restart` or `both`.
+        before: String,
+        /// Whether it is open.
+        open: bool,
+        /// A stable word for programs; empty while it is open.
+        code: String,
+        /// What was found, in words.
+        reason: String,
+        /// What would open it; empty while it is open.
+        way_out: String,
+        /// When it opens by itself (RFC 3339); empty if that is not known.
+        opens: String,
+    }
+}
+
+dictionary! {
+    /// The restart into an armed slot, while it has not come yet.
+    PendingRestart {
+        /// Whether there is one.
+        pending: bool,
+        /// Since when (RFC 3339).
+        since: String,
+        /// `gates`, `applications`, or empty while that is being found out.
+        waits_for: String,
+        /// The same in words.
+        reason: String,
+        /// What would end it.
+        way_out: String,
+        /// When gates are asked again, or the latest time for applications (RFC 3339).
+        again: String,
+    }
+}
+
+dictionary! {
+    /// An application that asks not to be interrupted.
+    Inhibitor {
+        /// Its own name.
+        who: String,
+        /// Why.
+        why: String,
+        /// `update`, `restart` or `update:restart`.
+        what: String,
+        /// `block` or `delay`.
+        mode: String,
+        /// Its user.
+        uid: u32,
+    }
+}
+
+dictionary! {
+    /// What a health check said last.
+    Check {
+        /// Its name.
+        name: String,
+        /// `unit`, `command`, `http`, `bus-name`, `script`, `repository` or `boot-complete`.
+        kind: String,
+        /// Whether it decides; one that does not advises.
+        required: bool,
+        /// `unknown`, `passing` or `failing`.
+        state: String,
+        /// Since when (RFC 3339).
+        since: String,
+        /// What it said, in words.
+        detail: String,
+    }
+}
+
+dictionary! {
+    /// The only version that may come to the device.
+    Pin {
+        /// The version; empty if any may come.
+        version: String,
+        /// Why.
+        reason: String,
+        /// Since when (RFC 3339).
+        since: String,
     }
 }
 
@@ -182,6 +272,8 @@ dictionary! {
         reason: String,
         /// Since when (RFC 3339).
         since: String,
+        /// When it ends by itself (RFC 3339); empty if it does not.
+        until: String,
     }
 }
 

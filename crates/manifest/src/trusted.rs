@@ -3,15 +3,19 @@
 use core::ops::Deref;
 
 use switchback_tuf::VerifiedTarget;
-use switchback_types::TargetPath;
+use switchback_types::{Digest, TargetPath};
 
 use crate::channel::Channel;
 use crate::error::{DocumentKind, ManifestError};
 use crate::release::Release;
+use crate::trace::TraceId;
 
 /// A release document whose bytes were signed under the name that they claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustedRelease(Release);
+pub struct TrustedRelease {
+    release: Release,
+    document: Option<Digest>,
+}
 
 impl TrustedRelease {
     /// Reads the document out of a verified artifact.
@@ -22,20 +26,33 @@ impl TrustedRelease {
     pub fn from_verified(artifact: &VerifiedTarget) -> Result<Self, ManifestError> {
         let release = Release::parse(artifact.bytes())?;
         check_path(DocumentKind::Release, artifact.path(), release.path())?;
-        Ok(Self(release))
+        Ok(Self {
+            release,
+            document: artifact.sha256(),
+        })
     }
 
     /// A proof of nothing, for the tests of crates that need one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_tests(release: Release) -> Self {
-        Self(release)
+        Self {
+            release,
+            document: Some(Digest::from_bytes([0x5a; 32])),
+        }
+    }
+
+    /// Names what happens to it; nothing if its document was signed without a SHA-256.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        let document = self.document.as_ref()?;
+        Some(TraceId::of(&self.release.image.sha256, document))
     }
 
     /// The document.
     #[must_use]
-    pub fn document(&self) -> &Release {
-        &self.0
+    pub const fn document(&self) -> &Release {
+        &self.release
     }
 }
 
@@ -43,7 +60,7 @@ impl Deref for TrustedRelease {
     type Target = Release;
 
     fn deref(&self) -> &Release {
-        &self.0
+        &self.release
     }
 }
 

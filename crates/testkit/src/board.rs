@@ -9,8 +9,8 @@ use switchback_boot_env::contract::{BootNames, Contract, ContractKind, SlotVaria
 use switchback_boot_env::{Vars, grub, grub_pair, uboot};
 use switchback_types::SlotName;
 use switchbackd::settings::{
-    BootSettings, DeviceSettings, HealthSettings, RepositorySettings, RestartSettings, Settings,
-    SlotSettings,
+    BootSettings, DeviceSettings, HealthSettings, MetricsSettings, RepositorySettings,
+    RestartSettings, Settings, SlotSettings, UpdateSettings,
 };
 
 use crate::bootloader::{self, Act, Loader, Run, SlotState};
@@ -233,6 +233,8 @@ impl Bench {
                 proxy: None,
                 client: None,
             },
+            update: UpdateSettings::default(),
+            gates: Arc::default(),
             slots: SlotSettings {
                 a: slot_path(SlotName::A).display().to_string(),
                 b: slot_path(SlotName::B).display().to_string(),
@@ -252,14 +254,16 @@ impl Bench {
             health: HealthSettings {
                 deadline: Duration::from_secs(60),
                 settle: Duration::from_secs(5),
-                units: Vec::new(),
-                commands: Vec::new(),
-                repository: false,
+                ..HealthSettings::default()
             },
+            metrics: MetricsSettings::default(),
+            traces: None,
             restart: RestartSettings {
                 automatic: self.scenario.automatic,
+                delay_at_most: Duration::from_secs(300),
                 command: vec!["reboot".into()],
             },
+            bus_group: "switchback".into(),
             state_directory: STATE.into(),
         })
     }

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchback_types::{SlotName, Timestamp};
-use switchback_update_core::{Attempt, Outcome};
+use switchback_update_core::{Attempt, Gate, Outcome};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, FileKind, Locks};
 use switchbackd::health::Reached;
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::journal::RecordFiles;
-use switchbackd::settings::HealthSettings;
+use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices};
 
 use crate::device::FAULTY_POLLS;
@@ -342,14 +342,18 @@ impl Host for World {
         true
     }
 
-    fn check_health(&self, settings: &HealthSettings, _: &Reached, end: HealthEnd) {
+    fn check_health(&self, settings: &HealthSettings, _: &Reached, reports: HealthReports) {
         let mut live = self.live();
         let due = live.session.uptime + settings.settle;
         let run = HealthRun {
             settings: settings.clone(),
-            end,
+            reports,
         };
         live.health.push((due, run));
+    }
+
+    fn read_gates(&self, _: &GateSettings, _: Timestamp) -> Vec<Gate> {
+        Vec::new()
     }
 
     fn restart(&self, _: &[String]) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use switchback_types::SlotName;
-use switchbackd::host::HealthEnd;
+use switchbackd::host::HealthReports;
 use switchbackd::settings::HealthSettings;
 
 use crate::bootloader::Start;
@@ -106,7 +106,7 @@ pub struct HealthRun {
     /// The settings.
     pub settings: HealthSettings,
     /// To be told.
-    pub end: HealthEnd,
+    pub reports: HealthReports,
 }
 
 impl fmt::Debug for HealthRun {

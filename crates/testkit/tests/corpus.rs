@@ -16,6 +16,11 @@ type Target = (&'static str, &'static str, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
     (
+        "crates/calendar",
+        "calendar",
+        switchback_calendar::fuzz::calendar,
+    ),
+    (
         "crates/chunks",
         "chunk_index",
         switchback_chunks::fuzz::chunk_index,

@@ -99,6 +99,7 @@ impl TargetInfo {
         self.hashes.check(file, &bytes)?;
         Ok(VerifiedTarget {
             path: self.path.clone(),
+            sha256: self.sha256(),
             bytes,
         })
     }
@@ -109,6 +110,7 @@ impl TargetInfo {
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedTarget {
     path: TargetPath,
+    sha256: Option<Digest>,
     bytes: Vec<u8>,
 }
 
@@ -117,6 +119,12 @@ impl VerifiedTarget {
     #[must_use]
     pub const fn path(&self) -> &TargetPath {
         &self.path
+    }
+
+    /// The SHA-256 that was signed, if that is one of its hashes.
+    #[must_use]
+    pub const fn sha256(&self) -> Option<Digest> {
+        self.sha256
     }
 
     /// The content.

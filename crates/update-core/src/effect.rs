@@ -3,10 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use switchback_types::{SlotName, Version};
+use switchback_types::{Digest, SlotName, Version};
 
 use crate::slot::ImageIdentity;
-use crate::state::{Attempt, Outcome, RollbackReason, State};
+use crate::state::{Attempt, AttemptKind, Outcome, RollbackReason, State};
 
 /// What a run of the health checks decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,27 @@ pub enum HealthPurpose {
     Trial,
     /// Whether the committed slot is marked good for this boot.
     Ordinary,
+}
+
+/// Why the device restarts: it says whether gates stand before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartCause {
+    /// A slot was armed: gates stand before the restart into it.
+    Armed,
+    /// A person asked for it: no gate stands before it.
+    Requested,
+    /// A trial is lost, and the way back is not kept waiting.
+    Back,
+}
+
+impl RestartCause {
+    /// Why the device restarts once this attempt is armed: a person who goes back wants it now.
+    pub(crate) const fn of(attempt: &Attempt) -> Self {
+        match attempt.kind {
+            AttemptKind::RollBack => Self::Requested,
+            AttemptKind::Update | AttemptKind::Return | AttemptKind::Repair => Self::Armed,
+        }
+    }
 }
 
 /// One thing to do, after the next state is durable. Each can be repeated without harm.
@@ -59,7 +80,7 @@ pub enum Effect {
     /// Run the health checks; answers `HealthPassed` or `HealthFailed`.
     RunHealthChecks(HealthPurpose),
     /// Restart the device.
-    Restart,
+    Restart(RestartCause),
     /// Tell those who must know; answers `Reported`.
     Report {
         /// The attempt.
@@ -167,6 +188,20 @@ pub enum Notice {
     },
     /// The hold is over.
     HoldReleased,
+    /// Only one version may come to the device.
+    Pinned {
+        /// The version.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// Any version may come to the device again.
+    Unpinned,
+    /// A person gave consent to an image.
+    Approved {
+        /// The image.
+        sha256: Digest,
+    },
 }
 
 /// The answer of [`crate::step`].

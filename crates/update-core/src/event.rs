@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use switchback_types::{ActionId, Digest, SlotName, Timestamp};
+use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
 
 use crate::slot::ImageIdentity;
 use crate::state::{BootId, InstallFailure};
@@ -130,9 +130,25 @@ pub enum Event {
     HoldRequested {
         /// Why.
         reason: String,
+        /// When it ends by itself, if it does.
+        until: Option<Timestamp>,
     },
     /// The hold is over.
     HoldReleased,
+    /// A person wants no other version than this one.
+    PinRequested {
+        /// The version.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// Any version may come again.
+    PinReleased,
+    /// A person gives consent to an image.
+    Approved {
+        /// The image.
+        sha256: Digest,
+    },
     /// A person allows an image that failed here to be tried once more.
     RetryAllowed {
         /// The image.
@@ -168,6 +184,9 @@ pub enum EventKind {
     RollBackRequested,
     HoldRequested,
     HoldReleased,
+    PinRequested,
+    PinReleased,
+    Approved,
     RetryAllowed,
     CancelRequested,
     RestartRequested,
@@ -197,6 +216,9 @@ impl Event {
             Self::RollBackRequested { .. } => EventKind::RollBackRequested,
             Self::HoldRequested { .. } => EventKind::HoldRequested,
             Self::HoldReleased => EventKind::HoldReleased,
+            Self::PinRequested { .. } => EventKind::PinRequested,
+            Self::PinReleased => EventKind::PinReleased,
+            Self::Approved { .. } => EventKind::Approved,
             Self::RetryAllowed { .. } => EventKind::RetryAllowed,
             Self::CancelRequested => EventKind::CancelRequested,
             Self::RestartRequested => EventKind::RestartRequested,

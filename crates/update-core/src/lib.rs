@@ -37,6 +37,7 @@ extern crate std;
 mod decision;
 mod effect;
 mod event;
+mod gate;
 mod slot;
 mod state;
 mod step;
@@ -44,14 +45,15 @@ mod step;
 mod tests;
 
 pub use decision::{
-    Answer, Candidate, Decision, DecisionInputs, Pause, Question, RepositoryAnswer, Requires,
-    Verdict, decide,
+    Answer, Candidate, Decision, DecisionInputs, Override, Pause, Question, RepositoryAnswer,
+    Requires, Verdict, decide,
 };
-pub use effect::{Effect, HealthPurpose, Notice, Step};
+pub use effect::{Effect, HealthPurpose, Notice, RestartCause, Step};
 pub use event::{BootObservation, Event, EventKind, Facts, SlotBoot};
+pub use gate::{Before, GATE_INTERVAL, Gate, GateState, RestartWait, may_restart};
 pub use slot::{ImageIdentity, SlotContent, SlotRecord};
 pub use state::{
     Attempt, AttemptKind, BootId, FailedImage, HistoryEntry, Hold, InstallFailure, Outcome, Phase,
-    PhaseKind, RollbackReason, State,
+    PhaseKind, Pin, RollbackReason, State,
 };
 pub use step::{RepairRefusal, RollBackRefusal, repair_target, roll_back_target, step};

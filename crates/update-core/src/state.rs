@@ -171,6 +171,22 @@ pub enum InstallFailure {
     Cancelled,
 }
 
+impl InstallFailure {
+    /// A stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Network { .. } => "network",
+            Self::Content { .. } => "content",
+            Self::Slot { .. } => "slot",
+            Self::SlotChanged { .. } => "slot-changed",
+            Self::BootEnvironment { .. } => "boot-environment",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl fmt::Display for InstallFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -340,6 +356,28 @@ pub struct Hold {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// When it ends by itself, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether it is in force at `now`.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// A person's word that only one version may come to this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The version.
+    pub version: Version,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// One line of the device's own history.
@@ -389,6 +427,12 @@ pub struct State {
     pub failed: Vec<FailedImage>,
     /// Whether a person holds the device where it is.
     pub hold: Option<Hold>,
+    /// The only version that may come to this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// The image that a person gave consent to last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Digest>,
     /// What happened, oldest first.
     pub history: Vec<HistoryEntry>,
 }

@@ -1,124 +1,34 @@
 //! `org.switchback.Update1.Manager`.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use switchback_dbus_api as api;
-use tokio::sync::oneshot;
-use zbus::object_server::{InterfaceRef, SignalEmitter};
-use zbus::{Connection, ObjectPath, OwnedObjectPath, OwnedVariant, interface};
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, ObjectPath, OwnedObjectPath, interface};
 
+use super::Shared;
+use super::authority::Action;
 use super::errors::MethodError;
-use super::job::Job;
-use super::{Shared, job_path};
-use crate::driver::{Command, JobId, Message, View};
+use super::inhibit::Request;
+use super::options::{Options, Taken, shorten};
+use super::orders::named;
+use crate::driver::{Command, InhibitMode, View};
 use crate::fetch::BundlePlace;
 
-/// Longest reason that is kept.
-const MAX_REASON: usize = 256;
 /// Longest address of a bundle, in bytes.
 const MAX_URL: usize = 2048;
 
 /// The manager object.
 #[derive(Debug)]
 pub struct Manager {
-    shared: Shared,
-}
-
-type Options = HashMap<String, OwnedVariant>;
-
-/// Takes out the options that a method knows; a name that is left over is an error, so that a
-/// misspelt option is never silently without effect.
-struct Taken(Options);
-
-impl Taken {
-    fn boolean(&mut self, name: &str) -> Result<bool, MethodError> {
-        match self.0.remove(name) {
-            None => Ok(false),
-            Some(value) => bool::try_from(value)
-                .map_err(|_| MethodError::UnknownOption(format!("option {name:?} is a boolean"))),
-        }
-    }
-
-    fn text(&mut self, name: &str, default: &str) -> Result<String, MethodError> {
-        match self.0.remove(name) {
-            None => Ok(default.into()),
-            Some(value) => String::try_from(value)
-                .map(|text| shorten(&text))
-                .map_err(|_| MethodError::UnknownOption(format!("option {name:?} is a string"))),
-        }
-    }
-
-    /// `retry` and nothing else.
-    fn retry_alone(mut self) -> Result<bool, MethodError> {
-        let retry = self.boolean("retry")?;
-        self.finish().map(|()| retry)
-    }
-
-    fn finish(self) -> Result<(), MethodError> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(MethodError::UnknownOption(format!(
-                "no such option: {name:?}"
-            ))),
-        }
-    }
-}
-
-fn shorten(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_REASON)
-        .collect()
+    pub(super) shared: Shared,
 }
 
 impl Manager {
     pub(super) fn new(shared: Shared) -> Self {
         Self { shared }
-    }
-
-    async fn tell(&self, command: Command) -> Result<(), MethodError> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || MethodError::Failed("the daemon is ending".into());
-        self.shared
-            .driver
-            .send(Message::Command { command, reply })
-            .map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?.map_err(MethodError::from)
-    }
-
-    async fn install_bundle(
-        &self,
-        connection: &Connection,
-        place: BundlePlace,
-        retry: bool,
-    ) -> Result<OwnedObjectPath, MethodError> {
-        self.job(connection, "install", |job| Command::InstallBundle {
-            job,
-            place,
-            retry,
-        })
-        .await
-    }
-
-    /// Runs a command as a job: its object exists before the driver hears of it, and goes again
-    /// when the driver refuses.
-    async fn job(
-        &self,
-        connection: &Connection,
-        kind: &'static str,
-        command: impl FnOnce(JobId) -> Command,
-    ) -> Result<OwnedObjectPath, MethodError> {
-        let job = self.shared.new_job();
-        let path = job_path(job);
-        let server = connection.object_server();
-        server.at(path.as_str(), Job::new(kind)).await?;
-        if let Err(error) = self.tell(command(job)).await {
-            server.remove::<Job, _>(path.as_str()).await?;
-            return Err(error);
-        }
-        OwnedObjectPath::try_from(path).map_err(|error| MethodError::Failed(error.to_string()))
     }
 }
 
@@ -129,66 +39,84 @@ impl Manager {
     async fn check(
         &self,
         #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
         Taken(options).finish()?;
-        self.job(connection, "check", Command::Check).await
-    }
-
-    /// Asks the repository now and installs what it offers. Option `retry` (b): try an image
-    /// that failed here once more. The job ends when the slot is armed.
-    async fn install(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        options: Options,
-    ) -> Result<OwnedObjectPath, MethodError> {
-        let retry = Taken(options).retry_alone()?;
-        self.job(connection, "install", |job| Command::Install { job, retry })
+        self.may(connection, &header, Action::Check).await?;
+        self.job(connection, "check", Action::Check, Command::Check)
             .await
     }
 
-    /// Installs what a bundle brings: an open file, and what to call it. Option `retry` (b). The job
-    /// ends when the slot is armed.
+    /// Asks the repository now and installs what it offers. Options: `retry` (b): try an image
+    /// that failed here once more; `override` (s): begin although it is not wanted or its risk is
+    /// too great, for this reason. The job ends when the slot is armed.
+    async fn install(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<OwnedObjectPath, MethodError> {
+        let action = Action::Update;
+        let wish = self.wish(connection, &header, action, options).await?;
+        self.job(connection, "install", action, |job| Command::Install {
+            job,
+            wish,
+        })
+        .await
+    }
+
+    /// Installs what a bundle brings: an open file, and what to call it. Options as for `Install`.
+    /// The job ends when the slot is armed.
     async fn install_file(
         &self,
         #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
         file: zbus::OwnedFd,
         name: String,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
-        let retry = Taken(options).retry_alone()?;
+        let action = Action::Install;
+        let wish = self.wish(connection, &header, action, options).await?;
         let file = File::from(OwnedFd::from(file));
         let name = shorten(&name);
         // Anything else could keep the one thread that reads it waiting for ever.
         let regular = file.metadata().is_ok_and(|found| found.is_file());
         if !regular {
-            return Err(MethodError::Failed(format!(
-                "{name}: is not a regular file"
-            )));
+            let text = format!("{name}: is not a regular file");
+            return Err(MethodError::InvalidArgs(text));
         }
         let place = BundlePlace::File { name, file };
-        self.install_bundle(connection, place, retry).await
+        self.job(connection, "install", action, |job| {
+            Command::InstallBundle { job, place, wish }
+        })
+        .await
     }
 
     /// Installs what a bundle at an `https://` or `http://` address brings, without storing it.
-    /// Option `retry` (b). The job ends when the slot is armed.
+    /// Options as for `Install`. The job ends when the slot is armed.
     async fn install_url(
         &self,
         #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
         url: String,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
-        let retry = Taken(options).retry_alone()?;
+        let action = Action::Install;
+        let wish = self.wish(connection, &header, action, options).await?;
         let known = url.starts_with("https://") || url.starts_with("http://");
         if !known || url.len() > MAX_URL || url.contains(char::is_control) {
             let text = format!(
                 "{:?}: expected an https:// or http:// address of at most {MAX_URL} bytes",
                 shorten(&url)
             );
-            return Err(MethodError::Failed(text));
+            return Err(MethodError::InvalidArgs(text));
         }
         let place = BundlePlace::Url(url);
-        self.install_bundle(connection, place, retry).await
+        self.job(connection, "install", action, |job| {
+            Command::InstallBundle { job, place, wish }
+        })
+        .await
     }
 
     /// Goes back to what the other slot holds by a flip alone, and holds the device there. Option
@@ -196,12 +124,16 @@ impl Manager {
     async fn roll_back(
         &self,
         #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
         let mut options = Taken(options);
-        let reason = options.text("reason", "rolled back by a person")?;
+        let reason = options.text("reason")?;
         options.finish()?;
-        self.job(connection, "rollback", |job| Command::RollBack {
+        let reason = reason.unwrap_or_else(|| "rolled back by a person".into());
+        let action = Action::RollBack;
+        self.may(connection, &header, action).await?;
+        self.job(connection, "rollback", action, |job| Command::RollBack {
             job,
             reason,
         })
@@ -213,49 +145,165 @@ impl Manager {
     async fn repair(
         &self,
         #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
         options: Options,
     ) -> Result<OwnedObjectPath, MethodError> {
         Taken(options).finish()?;
-        self.job(connection, "repair", Command::Repair).await
+        self.may(connection, &header, Action::Mark).await?;
+        self.job(connection, "repair", Action::Mark, Command::Repair)
+            .await
     }
 
     /// Calls off what is under way.
-    async fn cancel(&self, options: Options) -> Result<(), MethodError> {
+    async fn cancel(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::Cancel).await
+        self.tell(connection, &header, Action::Manage, Command::Cancel)
+            .await
     }
 
-    /// Stays on what runs, until released.
-    async fn hold(&self, reason: String, options: Options) -> Result<(), MethodError> {
+    /// The five answers given last, each with its reason.
+    fn explain(&self, options: Options) -> Result<api::Decision, MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::Hold {
-            reason: shorten(&reason),
-        })
-        .await
+        Ok(self.shared.view.borrow().decision.clone())
+    }
+
+    /// Stays on what runs, until released. Option `until` (s): a time like `2026-12-24T18:00:00Z`
+    /// at which it ends by itself.
+    async fn hold(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        reason: String,
+        options: Options,
+    ) -> Result<(), MethodError> {
+        let mut options = Taken(options);
+        let until = options.parsed("until")?;
+        options.finish()?;
+        let reason = shorten(&reason);
+        let command = Command::Hold { reason, until };
+        self.tell(connection, &header, Action::Manage, command)
+            .await
     }
 
     /// Lets updates go on.
-    async fn release(&self, options: Options) -> Result<(), MethodError> {
+    async fn release(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::Release).await
+        self.tell(connection, &header, Action::Manage, Command::Release)
+            .await
+    }
+
+    /// Lets no other version come than this one; empty: the one that runs. The channel must still
+    /// name it. Option `reason` (s).
+    async fn pin(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        version: String,
+        options: Options,
+    ) -> Result<(), MethodError> {
+        let mut options = Taken(options);
+        let reason = options.text("reason")?;
+        options.finish()?;
+        let command = Command::Pin {
+            version: named(&version)?,
+            reason: reason.unwrap_or_else(|| "pinned by a person".into()),
+        };
+        self.tell(connection, &header, Action::Manage, command)
+            .await
+    }
+
+    /// Lets any version come.
+    async fn unpin(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
+        Taken(options).finish()?;
+        self.tell(connection, &header, Action::Manage, Command::Unpin)
+            .await
+    }
+
+    /// Gives consent to what is offered; where a version is named, to no other.
+    async fn approve(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        version: String,
+        options: Options,
+    ) -> Result<(), MethodError> {
+        Taken(options).finish()?;
+        let version = named(&version)?;
+        let command = Command::Approve { version };
+        self.tell(connection, &header, Action::Manage, command)
+            .await
+    }
+
+    /// Asks not to be interrupted, until the file descriptor is closed. `what` is `update`,
+    /// `restart` or `update:restart`. `mode` is `block`, or, for `restart` alone, `delay`: the
+    /// restart is told by `PrepareForRestart` and waits a moment (`restart.delay-at-most`).
+    async fn inhibit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        what: String,
+        who: String,
+        why: String,
+        mode: String,
+    ) -> Result<zbus::OwnedFd, MethodError> {
+        let request = Request::parse(&what, &who, &why, &mode)?;
+        let action = match request.mode {
+            InhibitMode::Block => Action::InhibitBlock,
+            InhibitMode::Delay => Action::InhibitDelay,
+        };
+        let uid = self.may(connection, &header, action).await?;
+        request.take(&self.shared, uid).map(zbus::OwnedFd::from)
     }
 
     /// Marks the booted slot good in the boot environment.
-    async fn mark_good(&self, options: Options) -> Result<(), MethodError> {
+    async fn mark_good(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::MarkGood).await
+        self.tell(connection, &header, Action::Mark, Command::MarkGood)
+            .await
     }
 
     /// Makes sure that the inactive slot is not started.
-    async fn mark_bad(&self, options: Options) -> Result<(), MethodError> {
+    async fn mark_bad(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::MarkBad).await
+        self.tell(connection, &header, Action::Mark, Command::MarkBad)
+            .await
     }
 
-    /// Restarts into the armed slot.
-    async fn restart(&self, options: Options) -> Result<(), MethodError> {
+    /// Restarts into the armed slot, whatever gates say.
+    async fn restart(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<(), MethodError> {
         Taken(options).finish()?;
-        self.tell(Command::Restart).await
+        self.tell(connection, &header, Action::Restart, Command::Restart)
+            .await
     }
 
     /// `idle`, `installing`, `staged`, `on-trial` or `reporting`.
@@ -297,6 +345,37 @@ impl Manager {
         self.shared.view.borrow().decision.clone()
     }
 
+    /// What an update, or the restart into it, waits for: conditions that were asked last, open and
+    /// closed.
+    #[zbus(property)]
+    fn gates(&self) -> Vec<api::Gate> {
+        self.shared.view.borrow().gates.clone()
+    }
+
+    /// The restart into an armed slot, while it has not come yet.
+    #[zbus(property)]
+    fn pending_restart(&self) -> api::PendingRestart {
+        self.shared.view.borrow().restart.clone()
+    }
+
+    /// What each health check of this boot said last.
+    #[zbus(property)]
+    fn health(&self) -> Vec<api::Check> {
+        health(&self.shared.view.borrow())
+    }
+
+    /// Applications that ask not to be interrupted.
+    #[zbus(property)]
+    fn inhibitors(&self) -> Vec<api::Inhibitor> {
+        self.shared.view.borrow().inhibitors.clone()
+    }
+
+    /// The only version that may come; keys `version` (empty if any may), `reason`, `since`.
+    #[zbus(property)]
+    fn pinned(&self) -> api::Pin {
+        self.shared.view.borrow().pin.clone()
+    }
+
     /// What went wrong last; empty when nothing did since the last commit.
     #[zbus(property)]
     fn last_error(&self) -> String {
@@ -336,6 +415,15 @@ impl Manager {
         version: &str,
     ) -> zbus::Result<()>;
 
+    /// The device is about to restart into a new version: at the latest at `latest` (seconds since
+    /// 1970), or as soon as everybody who delays it has let go.
+    #[zbus(signal)]
+    pub(super) async fn prepare_for_restart(
+        emitter: &SignalEmitter<'_>,
+        version: &str,
+        latest: u64,
+    ) -> zbus::Result<()>;
+
     /// A job ended: `done` or `failed`, and how in words.
     #[zbus(signal)]
     pub(super) async fn completed(
@@ -346,46 +434,14 @@ impl Manager {
     ) -> zbus::Result<()>;
 }
 
-/// Signals what differs between two views.
-pub(super) async fn tell(
-    manager: &InterfaceRef<Manager>,
-    before: &View,
-    now: &View,
-) -> zbus::Result<()> {
-    let emitter = manager.signal_emitter();
-    let interface = manager.get().await;
-    if before.phase != now.phase {
-        interface.phase_changed(emitter).await?;
-        if !before.phase.is_empty() {
-            Manager::transition(emitter, &before.phase, &now.phase, &now.version).await?;
-        }
-    }
-    if before.progress != now.progress {
-        interface.progress_changed(emitter).await?;
-    }
-    if before.transfer != now.transfer {
-        interface.transfer_changed(emitter).await?;
-    }
-    if before.offer != now.offer {
-        interface.offer_changed(emitter).await?;
-    }
-    if before.slots != now.slots {
-        interface.slots_changed(emitter).await?;
-    }
-    if before.decision != now.decision {
-        interface.decision_changed(emitter).await?;
-    }
-    if before.last_error != now.last_error {
-        interface.last_error_changed(emitter).await?;
-    }
-    if before.hold != now.hold {
-        interface.held_changed(emitter).await?;
-    }
-    if before.failed != now.failed {
-        interface.failed_changed(emitter).await?;
-    }
-    if before.history != now.history {
-        interface.history_changed(emitter).await?;
-    }
-    Ok(())
+fn health(view: &View) -> Vec<api::Check> {
+    let checks = view.health.iter().map(|check| api::Check {
+        name: check.name.clone(),
+        kind: check.kind.into(),
+        required: check.required,
+        state: check.standing.as_str().into(),
+        since: check.since.to_string(),
+        detail: check.detail.clone(),
+    });
+    checks.collect()
 }

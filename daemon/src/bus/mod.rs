@@ -4,9 +4,14 @@
 //! A device whose bus is broken must still be able to update itself: without a bus the daemon
 //! runs on, and tries the bus again.
 
+mod authority;
+mod changes;
 mod errors;
+mod inhibit;
 mod job;
 mod manager;
+mod options;
+mod orders;
 mod slot;
 
 use std::sync::Arc;
@@ -15,14 +20,18 @@ use std::time::Duration;
 
 use switchback_dbus_api::{BUS_NAME, JOB_PATH, MANAGER_PATH, SLOT_PATH};
 use switchback_types::SlotName;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use zbus::Connection;
 use zbus::object_server::InterfaceRef;
 
+use self::authority::Authority;
+pub use self::authority::actions;
+use self::errors::MethodError;
+use self::inhibit::Holders;
 pub use self::job::Job;
 pub use self::manager::Manager;
 pub use self::slot::Slot;
-use crate::driver::{JobEnd, JobId, Message, View};
+use crate::driver::{Command, JobEnd, JobId, Message, View};
 use crate::report::chain;
 
 /// Ended jobs that can still be looked at.
@@ -37,17 +46,47 @@ pub struct Shared {
     /// What the driver shows.
     pub(crate) view: watch::Receiver<Arc<View>>,
     next_job: Arc<AtomicU32>,
+    next_inhibitor: Arc<AtomicU32>,
+    authority: Authority,
+    holders: Holders,
 }
 
 impl Shared {
-    /// Over the driver's queue and its view.
+    /// Over the driver's queue and its view; members of `group` may give orders where there is no
+    /// polkit.
     #[must_use]
-    pub fn new(driver: mpsc::UnboundedSender<Message>, view: watch::Receiver<Arc<View>>) -> Self {
+    pub fn new(
+        driver: mpsc::UnboundedSender<Message>,
+        view: watch::Receiver<Arc<View>>,
+        group: &str,
+    ) -> Self {
         Self {
             driver,
             view,
             next_job: Arc::new(AtomicU32::new(1)),
+            next_inhibitor: Arc::new(AtomicU32::new(1)),
+            authority: Authority::new(group),
+            holders: Holders::default(),
         }
+    }
+
+    fn new_number(&self) -> u32 {
+        self.next_inhibitor.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Those that can still be looked at.
+    fn newest_jobs(&self) -> impl Iterator<Item = JobId> {
+        let next = self.next_job.load(Ordering::Relaxed);
+        (next.saturating_sub(JOBS_KEPT)..next).map(JobId)
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), MethodError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || MethodError::Failed("the daemon is ending".into());
+        self.driver
+            .send(Message::Command { command, reply })
+            .map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?.map_err(MethodError::from)
     }
 
     pub(crate) fn new_job(&self) -> JobId {
@@ -116,14 +155,15 @@ pub fn describe() -> String {
     use zbus::object_server::Interface;
     let (driver, _messages) = mpsc::unbounded_channel();
     let (_sender, view) = watch::channel(Arc::new(View::default()));
-    let shared = Shared::new(driver, view);
+    let shared = Shared::new(driver, view, "switchback");
     let mut text = String::from(
         "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n \
          \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n",
     );
     Manager::new(shared.clone()).introspect_to_writer(&mut text, 2);
-    Slot::new(shared, SlotName::A).introspect_to_writer(&mut text, 2);
-    Job::new("check").introspect_to_writer(&mut text, 2);
+    Slot::new(shared.clone(), SlotName::A).introspect_to_writer(&mut text, 2);
+    Job::new(shared.clone(), JobId(1), "check", authority::Action::Check)
+        .introspect_to_writer(&mut text, 2);
     text.push_str("</node>\n");
     text
 }
@@ -146,7 +186,10 @@ async fn follow(
             changed = view.changed() => match changed {
                 Ok(()) => {
                     let now = view.borrow_and_update().clone();
-                    let result = manager::tell(&manager, &before, &now).await;
+                    let result = changes::tell(&manager, &before, &now).await;
+                    if before.progress != now.progress {
+                        let _ = job::progress(connection, shared).await;
+                    }
                     let slots = slot::tell(connection, &before, &now).await;
                     before = (*now).clone();
                     result.and(slots)

@@ -3,6 +3,7 @@
 
 use super::{Driver, Message};
 use crate::boot::BootError;
+use crate::host::HealthReports;
 use crate::notice;
 use crate::report::chain;
 use crate::worker::Job;
@@ -94,8 +95,8 @@ impl Driver {
                 self.run_health_checks(purpose);
                 DONE
             }
-            Effect::Restart => {
-                self.restart();
+            Effect::Restart(cause) => {
+                self.restart_for(cause);
                 DONE
             }
             Effect::Report { attempt, outcome } => self.tell_outcome(attempt, outcome),
@@ -221,20 +222,27 @@ impl Driver {
     }
 
     fn run_health_checks(&self, purpose: HealthPurpose) {
-        let queue = self.parts.queue.clone();
         let trial = purpose == HealthPurpose::Trial;
-        self.parts.host.check_health(
-            &self.parts.settings.health,
-            &self.parts.reached,
-            Box::new(move |result| {
-                // If the driver is gone the program is ending.
-                let _ = queue.send(Message::Health { trial, result });
+        // If the driver is gone the program is ending.
+        let (said, end) = (self.parts.queue.clone(), self.parts.queue.clone());
+        let reports = HealthReports {
+            said: Box::new(move |states| {
+                let _ = said.send(Message::Checks(states));
             }),
-        );
+            end: Box::new(move |result| {
+                let _ = end.send(Message::Health { trial, result });
+            }),
+        };
+        let (settings, reached) = (&self.parts.settings.health, &self.parts.reached);
+        self.parts.host.check_health(settings, reached, reports);
     }
 
-    fn restart(&self) {
-        tracing::info!("restarting the device");
+    pub(super) fn restart(&self) {
+        notice::plain(
+            notice::message_id::RESTARTING,
+            "restarting the device",
+            false,
+        );
         self.parts
             .host
             .restart(&self.parts.settings.restart.command);

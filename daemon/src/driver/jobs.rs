@@ -29,8 +29,18 @@ pub struct JobEnd {
     pub job: JobId,
     /// `done` or `failed`.
     pub result: &'static str,
+    /// How, as a stable word.
+    pub code: String,
     /// In words.
     pub message: String,
+}
+
+/// How one ends.
+#[derive(Debug, Clone)]
+struct End {
+    result: &'static str,
+    code: String,
+    message: String,
 }
 
 /// The jobs that run.
@@ -48,9 +58,10 @@ impl Jobs {
     pub(super) fn decided(&mut self, decision: &Decision, ends: &UnboundedSender<JobEnd>) {
         let message = super::poll::summary(decision);
         let go = decision.is_go();
-        let up_to_date = decision
+        let code = decision
             .stopped_by()
-            .is_some_and(|(_, verdict)| verdict.code == "up-to-date");
+            .map_or("going-ahead", |(_, verdict)| verdict.code.as_str());
+        let up_to_date = code == "up-to-date";
         self.end_where(
             |kind| match kind {
                 JobKind::Check => true,
@@ -59,7 +70,11 @@ impl Jobs {
             },
             |kind| {
                 let fine = kind == JobKind::Check || up_to_date;
-                (if fine { "done" } else { "failed" }, message.clone())
+                End {
+                    result: if fine { "done" } else { "failed" },
+                    code: code.into(),
+                    message: message.clone(),
+                }
             },
             ends,
         );
@@ -71,15 +86,37 @@ impl Jobs {
         result: Result<String, String>,
         ends: &UnboundedSender<JobEnd>,
     ) {
-        let (result, message) = match result {
-            Ok(message) => ("done", message),
-            Err(message) => ("failed", message),
+        let end = match result {
+            Ok(message) => End {
+                result: "done",
+                code: "whole".into(),
+                message,
+            },
+            Err(message) => End {
+                result: "failed",
+                code: "not-repaired".into(),
+                message,
+            },
         };
-        self.end_where(
-            |kind| kind == JobKind::Repair,
-            |_| (result, message.clone()),
-            ends,
-        );
+        self.end_where(|kind| kind == JobKind::Repair, |_| end.clone(), ends);
+    }
+
+    /// What a job does that has not ended.
+    pub(super) fn kind(&self, job: JobId) -> Option<JobKind> {
+        let found = self.running.iter().find(|(running, _)| *running == job);
+        found.map(|(_, kind)| *kind)
+    }
+
+    /// A job is called off before anything was begun for it.
+    pub(super) fn call_off(&mut self, job: JobId, ends: &UnboundedSender<JobEnd>) {
+        self.running.retain(|(running, _)| *running != job);
+        // Nobody listens when there is no bus.
+        let _ = ends.send(JobEnd {
+            job,
+            result: "failed",
+            code: "cancelled".into(),
+            message: "called off".into(),
+        });
     }
 
     /// The phase is another one than before. `fetched` is what the last write took.
@@ -89,13 +126,14 @@ impl Jobs {
         fetched: Fetched,
         ends: &UnboundedSender<JobEnd>,
     ) {
-        let (result, message) = match &state.phase {
+        let (result, code, message) = match &state.phase {
             Phase::OnTrial {
                 attempt,
                 verdict: None,
                 ..
             } => (
                 "done",
+                "armed",
                 format!(
                     "version {} is armed; the next boot is its trial",
                     attempt.image.version
@@ -106,6 +144,7 @@ impl Jobs {
                 outcome: Outcome::Failed(failure),
             } => (
                 "failed",
+                failure.code(),
                 format!("version {}: {failure}", attempt.image.version),
             ),
             Phase::Reporting {
@@ -113,6 +152,7 @@ impl Jobs {
                 outcome: Outcome::Repaired,
             } => (
                 "done",
+                "repaired",
                 format!(
                     "slot {} holds version {} again: {} of {} segments fetched",
                     attempt.target, attempt.image.version, fetched.segments, fetched.of
@@ -134,7 +174,11 @@ impl Jobs {
                 JobKind::Install | JobKind::RollBack => !repair,
                 JobKind::Repair => repair,
             },
-            |_| (result, message.clone()),
+            |_| End {
+                result,
+                code: code.into(),
+                message: message.clone(),
+            },
             ends,
         );
     }
@@ -142,18 +186,23 @@ impl Jobs {
     fn end_where(
         &mut self,
         ended: impl Fn(JobKind) -> bool,
-        how: impl Fn(JobKind) -> (&'static str, String),
+        how: impl Fn(JobKind) -> End,
         ends: &UnboundedSender<JobEnd>,
     ) {
         self.running.retain(|(job, kind)| {
             if !ended(*kind) {
                 return true;
             }
-            let (result, message) = how(*kind);
+            let End {
+                result,
+                code,
+                message,
+            } = how(*kind);
             // Nobody listens when there is no bus.
             let _ = ends.send(JobEnd {
                 job: *job,
                 result,
+                code,
                 message,
             });
             false

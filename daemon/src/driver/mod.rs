@@ -3,10 +3,16 @@
 
 mod candidate;
 mod check;
+mod command;
 mod contact;
 mod effects;
+mod gates;
+mod health;
+mod inhibit;
 mod jobs;
+mod message;
 mod poll;
+mod reload;
 mod transfer;
 mod view;
 
@@ -22,101 +28,25 @@ use switchback_types::{Digest, Timestamp};
 use switchback_update_core::{
     BootId, BootObservation, Decision, Effect, Event, Facts, SlotBoot, State, Step,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 pub use self::contact::Contact;
+pub use self::inhibit::{InhibitMode, Inhibitor, InhibitorId};
 pub use self::jobs::{JobEnd, JobId, JobKind};
+pub use self::message::{Command, Message, Refused, Wish};
+pub use self::reload::Reloaded;
 pub use self::view::View;
 use crate::boot::{BootControl, BootError};
 use crate::cancel::Cancel;
-use crate::fetch::BundlePlace;
-use crate::health::{HealthPassed, Reached};
+use crate::health::{CheckState, HealthPassed, Reached};
 use crate::host::Host;
 use crate::install::InstallProgress;
 use crate::journal::{Journal, RecordError};
 use crate::report::chain;
 use crate::settings::Settings;
 use crate::slot::{Layout, VerifiedSlot};
+use crate::traces::{Seen, Tracer};
 use crate::worker::{Job, Report};
-
-/// Everything that can reach the driver.
-#[derive(Debug)]
-pub enum Message {
-    /// From the worker thread.
-    Worker(Report),
-    /// The health checks ended.
-    Health {
-        /// Whether they judged a trial.
-        trial: bool,
-        /// How.
-        result: Result<HealthPassed, String>,
-    },
-    /// Somebody asks for something.
-    Command {
-        /// What.
-        command: Command,
-        /// Told whether it was taken, and if not, why.
-        reply: oneshot::Sender<Result<(), Refused>>,
-    },
-    /// The program is asked to end.
-    Terminate,
-}
-
-/// What people and programs ask for.
-#[derive(Debug)]
-pub enum Command {
-    /// Ask the repository; the job ends with the answer.
-    Check(JobId),
-    /// Ask the repository and install what it offers.
-    Install {
-        /// Ends when the slot is armed, or nothing was to be done.
-        job: JobId,
-        /// Whether an image that failed here is tried once more.
-        retry: bool,
-    },
-    /// Install what a bundle brings.
-    InstallBundle {
-        /// Ends when the slot is armed, or nothing was to be done.
-        job: JobId,
-        /// The bundle.
-        place: BundlePlace,
-        /// Whether an image that failed here is tried once more.
-        retry: bool,
-    },
-    /// Go back to the other slot and stay there.
-    RollBack {
-        /// Ends when the slot is armed.
-        job: JobId,
-        /// For the hold.
-        reason: String,
-    },
-    /// Make the inactive slot whole, if it went bad.
-    Repair(JobId),
-    /// Call off what is under way.
-    Cancel,
-    /// Stay on what runs.
-    Hold {
-        /// Why.
-        reason: String,
-    },
-    /// Let updates go on.
-    Release,
-    /// Mark the booted slot good.
-    MarkGood,
-    /// Make sure that the inactive slot is not started.
-    MarkBad,
-    /// Restart into the armed slot.
-    Restart,
-}
-
-/// Why a command was not taken, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The error's name below `org.switchback.Update1.Error`.
-    pub name: &'static str,
-    /// In words.
-    pub message: String,
-}
 
 /// What the driver cannot go on without.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +119,12 @@ pub struct Driver {
     last_error: String,
     jobs: jobs::Jobs,
     checks: check::Checks,
+    /// What each health check said last.
+    health_checks: Vec<CheckState>,
+    gates: gates::Gates,
+    /// A configuration that waits for what is under way.
+    reloaded: Option<Box<Reloaded>>,
+    tracer: Option<Tracer>,
     polling: bool,
     working: bool,
     /// On the scale of [`Host::uptime`].
@@ -241,6 +177,10 @@ impl Driver {
             last_error,
             jobs: jobs::Jobs::default(),
             checks: check::Checks::new(&parts),
+            health_checks: Vec::new(),
+            gates: gates::Gates::default(),
+            reloaded: None,
+            tracer: tracer(&parts.settings),
             polling: false,
             working: false,
             next_poll: parts.host.uptime(),
@@ -273,7 +213,10 @@ impl Driver {
             tokio::select! {
                 message = messages.recv() => match message {
                     None | Some(Message::Terminate) => break,
-                    Some(message) => self.message(message)?,
+                    Some(message) => {
+                        self.message(message)?;
+                        self.take_reloaded();
+                    }
                 },
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if due.is_some() => {
                     self.tick()?;
@@ -304,7 +247,11 @@ impl Driver {
     pub fn due(&self) -> Option<Duration> {
         let told = self.untold.as_ref().map(|(due, _)| *due);
         let poll = (!self.polling).then_some(self.next_poll);
-        told.into_iter().chain(poll).chain(self.check_due()).min()
+        told.into_iter()
+            .chain(poll)
+            .chain(self.check_due())
+            .chain(self.gates_due())
+            .min()
     }
 
     /// Does what is due.
@@ -324,6 +271,9 @@ impl Driver {
         }
         if self.check_due().is_some_and(|due| due <= now) {
             self.event(Event::VerifyDue)?;
+        }
+        if self.gates_due().is_some_and(|due| due <= now) {
+            self.look_at_gates();
         }
         Ok(())
     }
@@ -349,11 +299,28 @@ impl Driver {
     pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
+            Message::Checks(states) => {
+                self.health_checks = states;
+                Ok(())
+            }
             Message::Health { trial, result } => self.health_known(trial, result),
             Message::Command { command, reply } => {
                 let answer = self.command(command)?;
                 // A caller that is gone asked for nothing more.
                 let _ = reply.send(answer);
+                Ok(())
+            }
+            Message::Inhibit(inhibitor) => {
+                let uptime = self.parts.host.uptime();
+                self.gates.inhibitors.take(inhibitor, uptime);
+                Ok(())
+            }
+            Message::Uninhibit(id) => {
+                self.uninhibit(id);
+                Ok(())
+            }
+            Message::Reload(reloaded) => {
+                self.reload(reloaded);
                 Ok(())
             }
             Message::Terminate => Ok(()),
@@ -366,7 +333,9 @@ impl Driver {
                 asked,
                 now,
                 runs_already,
-            } => self.polled(asked, now, runs_already),
+                gates,
+            } => self.polled(asked, now, runs_already, gates),
+            Report::Gates { now, gates } => self.gates_read(now, gates),
             Report::Chosen(choice) => {
                 let attempt = self.state.phase.attempt();
                 let version = attempt.map(|attempt| &attempt.image.version);
@@ -403,30 +372,6 @@ impl Driver {
         }
     }
 
-    fn health_known(
-        &mut self,
-        trial: bool,
-        result: Result<HealthPassed, String>,
-    ) -> Result<(), DriverError> {
-        let waited = self.ordinary_health.is_err();
-        match result {
-            Ok(proof) => {
-                self.health = Some(proof);
-                self.ordinary_health = Ok(());
-                self.event(Event::HealthPassed)?;
-                if waited && !trial {
-                    // The decision may have been waiting for just this.
-                    self.next_poll = self.parts.host.uptime();
-                }
-                Ok(())
-            }
-            Err(detail) => {
-                self.ordinary_health = Err(detail.clone());
-                self.event(Event::HealthFailed { detail })
-            }
-        }
-    }
-
     /// The heart: decide, make durable, act.
     fn event(&mut self, event: Event) -> Result<(), DriverError> {
         let mut queue = VecDeque::from([event]);
@@ -437,7 +382,17 @@ impl Driver {
                 self.parts.journal.commit(&step.next)?;
             }
             let before = std::mem::replace(&mut self.state, step.next);
+            if let Some(tracer) = &mut self.tracer {
+                let seen = Seen {
+                    event: &event,
+                    before: &before.phase,
+                    after: &self.state.phase,
+                    booted: facts.booted,
+                };
+                tracer.step(seen, self.offered.as_deref());
+            }
             if before.phase != self.state.phase {
+                self.gates.phase_changed(&self.state.phase);
                 let fetched = self.checks.last_fetched();
                 self.jobs
                     .phase_changed(&self.state, fetched, &self.parts.job_ends);
@@ -484,6 +439,10 @@ impl Driver {
     }
 
     fn publish(&mut self) {
+        if let Some(tracer) = &mut self.tracer {
+            let stage = self.progress.map(|progress| progress.stage.as_str());
+            tracer.look(self.polling, stage, &self.transfer);
+        }
         let view = View::of(self);
         self.view.send_if_modified(|current| {
             if **current == view {
@@ -497,4 +456,13 @@ impl Driver {
             true
         });
     }
+}
+
+/// If traces are wanted. What stands in the way of them is no reason not to update.
+fn tracer(settings: &Settings) -> Option<Tracer> {
+    let wanted = settings.traces.as_ref()?;
+    let started = Tracer::start(wanted, &settings.device, &settings.state_directory);
+    started
+        .inspect_err(|error| tracing::warn!("no traces: {error}"))
+        .ok()
 }

@@ -1,18 +1,17 @@
-//! Asking the repository, and what follows from its answer; commands of people.
+//! Asking the repository, and what follows from its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use switchback_boot_env::contract::BootChange;
 use switchback_manifest::{TrustedChannel, TrustedRelease};
-use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
+use switchback_types::{ActionId, Digest, Timestamp, Version};
 use switchback_update_core::{
-    Answer, Decision, DecisionInputs, Event, ImageIdentity, InstallFailure, Pause, Phase,
-    RepositoryAnswer, decide, roll_back_target,
+    Answer, Decision, DecisionInputs, Event, Gate, ImageIdentity, InstallFailure, Pause,
+    RepositoryAnswer, decide,
 };
 
 use super::candidate::candidate;
-use super::{Command, Contact, Driver, DriverError, JobId, JobKind, Refused};
-use crate::boot::BootError;
+use super::{Contact, Driver, DriverError, Refused};
 use crate::install::identity;
 use crate::notice::{self, message_id};
 use crate::report::chain;
@@ -76,7 +75,7 @@ impl FailedInstalls {
     }
 
     /// A person wants it now.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
@@ -98,7 +97,8 @@ impl Driver {
         }
         self.polling = true;
         let running = self.running();
-        let _ = self.parts.worker.send(Job::Poll { running });
+        let gates = Arc::clone(&self.parts.settings.gates);
+        let _ = self.parts.worker.send(Job::Poll { running, gates });
     }
 
     /// What runs, as far as is known.
@@ -112,9 +112,11 @@ impl Driver {
         asked: Asked,
         now: Timestamp,
         runs_already: bool,
+        gates: Vec<Gate>,
     ) -> Result<(), DriverError> {
         self.polling = false;
         self.now = now;
+        self.end_hold()?;
         let interval = self.parts.settings.repository.poll_interval;
         if matches!(asked, Asked::Unreachable(_)) {
             let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
@@ -125,10 +127,14 @@ impl Driver {
             self.next_poll = self.in_about(interval);
         }
         let repository = self.repository_answer(asked, runs_already);
+        self.gates.read(repository.clone(), gates);
         let decision = self.decide(repository);
+        // A person's word counts once.
+        self.gates.overridden = None;
         self.tell(&decision);
         let go = decision.is_go();
         self.jobs.decided(&decision, &self.parts.job_ends);
+        self.watch_gates(&decision);
         let version = decision.version.clone();
         self.decision = Some(decision);
         match (&self.offered, version) {
@@ -177,7 +183,7 @@ impl Driver {
         RepositoryAnswer::Release(candidate)
     }
 
-    fn decide(&self, repository: RepositoryAnswer) -> Decision {
+    pub(super) fn decide(&self, repository: RepositoryAnswer) -> Decision {
         let slot_size = self.parts.layout.inactive().size();
         let slot_size = slot_size.map_err(|error| chain(&error));
         decide(&DecisionInputs {
@@ -194,6 +200,13 @@ impl Driver {
             health: self.ordinary_health.clone(),
             slot_size,
             boot_environment: self.boot_environment(),
+            gates: self
+                .gates
+                .all(&self.parts.settings.gates, self.parts.host.uptime()),
+            consent_required: self.parts.settings.update.consent,
+            overridden: self.gates.overridden.clone(),
+            next_poll: self.wall_time(self.next_poll),
+            before: self.decision.as_ref(),
         })
     }
 
@@ -209,7 +222,7 @@ impl Driver {
     }
 
     /// Says the decision when it is another one than before.
-    fn tell(&mut self, decision: &Decision) {
+    pub(super) fn tell(&mut self, decision: &Decision) {
         let summary = summary(decision);
         let said = self.decision.as_ref().map(self::summary);
         if said.as_ref() == Some(&summary) {
@@ -229,162 +242,6 @@ impl Driver {
         if warning {
             self.last_error = summary;
         }
-    }
-
-    pub(super) fn command(&mut self, command: Command) -> Result<Result<(), Refused>, DriverError> {
-        match command {
-            Command::Check(job) => {
-                self.jobs.begin(job, JobKind::Check);
-                self.poll_now();
-            }
-            Command::Install { job, retry } => {
-                if let Some(refused) = self.busy() {
-                    return Ok(Err(refused));
-                }
-                self.begin_install(job, retry)?;
-                self.poll_now();
-            }
-            Command::InstallBundle { job, place, retry } => {
-                if let Some(refused) = self.busy() {
-                    return Ok(Err(refused));
-                }
-                if self.polling {
-                    return Ok(refuse(
-                        "Busy",
-                        "the repository is being asked: try again in a moment",
-                    ));
-                }
-                self.begin_install(job, retry)?;
-                self.checks.push_aside();
-                self.polling = true;
-                let running = self.running();
-                let _ = self.parts.worker.send(Job::Open { place, running });
-            }
-            Command::RollBack { job, reason } => return self.roll_back(job, reason),
-            Command::Repair(job) => return self.repair(job),
-            Command::Cancel => {
-                let idle = matches!(self.state.phase, Phase::Idle | Phase::Reporting { .. });
-                if idle && self.state.interrupted.is_none() {
-                    return Ok(refuse(
-                        "NothingToDo",
-                        "nothing is under way to be cancelled",
-                    ));
-                }
-                self.event(Event::CancelRequested)?;
-            }
-            Command::Hold { reason } => self.event(Event::HoldRequested { reason })?,
-            Command::Release => self.event(Event::HoldReleased)?,
-            Command::MarkGood => {
-                let tries = self.facts().tries;
-                let slot = self.parts.layout.booted;
-                return Ok(self.mark(&BootChange::MarkGood { slot, tries }));
-            }
-            Command::MarkBad => return Ok(self.mark_bad()),
-            Command::Restart => {
-                let armed = matches!(&self.state.phase, Phase::OnTrial { attempt, .. }
-                    if attempt.target != self.parts.layout.booted);
-                if !armed {
-                    let text = "no slot is armed: `switchback update` or `switchback rollback`";
-                    return Ok(refuse("NothingToDo", text));
-                }
-                self.event(Event::RestartRequested)?;
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// A person wants it now, whatever failed before.
-    fn begin_install(&mut self, job: JobId, retry: bool) -> Result<(), DriverError> {
-        self.failed_installs.forget();
-        if retry {
-            self.allow_retry()?;
-        }
-        self.jobs.begin(job, JobKind::Install);
-        Ok(())
-    }
-
-    /// Whether another update is under way.
-    pub(super) fn busy(&self) -> Option<Refused> {
-        let attempt = self.state.phase.attempt()?;
-        let message = format!(
-            "version {} is {}: wait for it, or `switchback cancel`",
-            attempt.image.version,
-            self.state.phase.kind()
-        );
-        Some(Refused {
-            name: "Busy",
-            message,
-        })
-    }
-
-    fn poll_now(&mut self) {
-        self.checks.push_aside();
-        self.next_poll = self.parts.host.uptime();
-        self.poll();
-    }
-
-    fn allow_retry(&mut self) -> Result<(), DriverError> {
-        let failed: Vec<_> = self
-            .state
-            .failed
-            .iter()
-            .map(|failed| failed.sha256)
-            .collect();
-        for sha256 in failed {
-            self.event(Event::RetryAllowed { sha256 })?;
-        }
-        Ok(())
-    }
-
-    fn roll_back(
-        &mut self,
-        job: JobId,
-        reason: String,
-    ) -> Result<Result<(), Refused>, DriverError> {
-        let on_trial = matches!(self.state.phase, Phase::OnTrial { .. });
-        if !on_trial {
-            if let Some(refused) = self.busy() {
-                return Ok(Err(refused));
-            }
-            if let Err(refusal) = roll_back_target(&self.state, self.parts.layout.booted) {
-                return Ok(refuse("NothingToRollBackTo", &refusal.to_string()));
-            }
-            if let Err(detail) = self.boot_environment() {
-                return Ok(refuse("BootEnvironment", &detail));
-            }
-        }
-        let name = format!("person-{}-{}", self.parts.host.now().unix(), job.0);
-        match name.parse() {
-            Ok(action) => {
-                self.jobs.begin(job, JobKind::RollBack);
-                self.event(Event::RollBackRequested { action, reason })?;
-                Ok(Ok(()))
-            }
-            Err(_) => Ok(refuse("Failed", "no name for the action")),
-        }
-    }
-
-    fn mark(&mut self, change: &BootChange<'_>) -> Result<(), Refused> {
-        let booted = self.parts.layout.booted;
-        let result: Result<(), BootError> = self
-            .parts
-            .boot
-            .verify_writable()
-            .and_then(|()| self.parts.boot.apply(change, booted).map(drop))
-            .and_then(|()| self.parts.boot.observe())
-            .map(|view| self.boot_view = Some(view));
-        result.map_err(|error| Refused {
-            name: "BootEnvironment",
-            message: chain(&error),
-        })
-    }
-
-    fn mark_bad(&mut self) -> Result<(), Refused> {
-        if let Some(refused) = self.busy() {
-            return Err(refused);
-        }
-        let inactive: SlotName = self.parts.layout.booted.other();
-        self.mark(&BootChange::Invalidate(inactive))
     }
 }
 

@@ -4,9 +4,10 @@ use switchback_boot_env::contract;
 use switchback_dbus_api as api;
 use switchback_manifest::{BlobRef, TrustedRelease};
 use switchback_types::SlotName;
-use switchback_update_core::{Answer, Outcome, Question, SlotContent};
+use switchback_update_core::{Answer, Outcome, SlotContent};
 
 use super::Driver;
+use crate::health::CheckState;
 
 /// A snapshot of everything that D-Bus shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,12 +28,22 @@ pub struct View {
     pub slots: Vec<api::Slot>,
     /// The five answers.
     pub decision: api::Decision,
+    /// What an update, or the restart into it, waits for.
+    pub gates: Vec<api::Gate>,
+    /// The restart that has not come yet.
+    pub restart: api::PendingRestart,
+    /// Who asks not to be interrupted.
+    pub inhibitors: Vec<api::Inhibitor>,
+    /// The only version that may come.
+    pub pin: api::Pin,
     /// What went wrong last.
     pub last_error: String,
     /// Whether the device is held.
     pub hold: api::Hold,
     /// Images that failed here.
     pub failed: Vec<api::Failed>,
+    /// What each health check said last.
+    pub health: Vec<CheckState>,
     /// What happened.
     pub history: Vec<api::HistoryEntry>,
 }
@@ -83,6 +94,18 @@ impl View {
                 .map(|slot| slot_view(driver, *slot))
                 .collect(),
             decision: decision_view(driver),
+            gates: driver.gates_view(),
+            restart: driver.restart_view(),
+            inhibitors: driver.gates.inhibitors.view(),
+            pin: state
+                .pin
+                .as_ref()
+                .map(|pin| api::Pin {
+                    version: pin.version.to_string(),
+                    reason: pin.reason.clone(),
+                    since: pin.since.to_string(),
+                })
+                .unwrap_or_default(),
             last_error: driver.last_error.clone(),
             hold: state
                 .hold
@@ -91,6 +114,7 @@ impl View {
                     held: true,
                     reason: hold.reason.clone(),
                     since: hold.since.to_string(),
+                    until: hold.until.map(|at| at.to_string()).unwrap_or_default(),
                 })
                 .unwrap_or_default(),
             failed: state
@@ -103,6 +127,7 @@ impl View {
                     at: failed.at.to_string(),
                 })
                 .collect(),
+            health: driver.health_checks.clone(),
             history: state.history.iter().map(history_view).collect(),
         }
     }
@@ -132,6 +157,10 @@ impl View {
             "installing" => format!("installing version {}", self.version),
             "staged" => format!("version {} is verified", self.version),
             "on-trial" if self.version == self.running => "on trial, proving health".into(),
+            "on-trial" if self.restart.pending && !self.restart.reason.is_empty() => format!(
+                "version {} is armed, the restart waits: {}",
+                self.version, self.restart.reason
+            ),
             "on-trial" => format!("version {} is armed, restarting", self.version),
             _ if self.hold.held => format!("held: {}", self.hold.reason),
             _ => match self
@@ -218,14 +247,7 @@ fn decision_view(driver: &Driver) -> api::Decision {
         .questions()
         .into_iter()
         .map(|(question, verdict)| api::Answer {
-            question: match question {
-                Question::Available => "available",
-                Question::Wanted => "wanted",
-                Question::Risk => "risk",
-                Question::Trusted => "trusted",
-                Question::Verifiable => "verifiable",
-            }
-            .into(),
+            question: question.as_str().into(),
             answer: match verdict.answer {
                 Answer::Yes => "yes",
                 Answer::No => "no",
@@ -235,6 +257,8 @@ fn decision_view(driver: &Driver) -> api::Decision {
             code: verdict.code.clone(),
             reason: verdict.reason.clone(),
             way_out: verdict.way_out.clone().unwrap_or_default(),
+            since: verdict.since.to_string(),
+            again: verdict.again.map(|at| at.to_string()).unwrap_or_default(),
         });
     api::Decision {
         at: decision.at.to_string(),

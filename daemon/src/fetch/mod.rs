@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{Bundle, BundleError};
 pub(crate) use self::http::LEAST_RATE;
-pub use self::http::{Credentials, HttpSetupError, HttpSource, open_url};
+pub use self::http::{
+    Credentials, HttpPost, HttpProbe, HttpSetupError, HttpSource, Probed, open_url, post, probe,
+};
 pub use self::parts::Parts;
 
 /// A small file, and how the server names this version of it.

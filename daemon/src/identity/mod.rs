@@ -43,6 +43,24 @@ pub struct IdentityError {
     pub detail: String,
 }
 
+/// Where it is: `credential:NAME` is what systemd hands over by that name (`LoadCredential=`,
+/// `SetCredentialEncrypted=`).
+fn place(path: &Path) -> Result<PathBuf, String> {
+    let text = path.to_string_lossy();
+    let Some(name) = text.strip_prefix("credential:") else {
+        return Ok(path.to_owned());
+    };
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err("a credential has a plain name".into());
+    }
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        None => Err(format!(
+            "systemd handed no credential over: add `LoadCredential={name}` to switchbackd.service"
+        )),
+    }
+}
+
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -56,11 +74,12 @@ impl Identity {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn load(settings: &ClientIdentity) -> Result<Self, IdentityError> {
-        let (certificate, key) = (&settings.certificate, &settings.key);
         let fail = |path: &Path, detail: String| IdentityError {
             path: path.into(),
             detail,
         };
+        let place = |path: &PathBuf| place(path).map_err(|detail| fail(path, detail));
+        let (certificate, key) = (&place(&settings.certificate)?, &place(&settings.key)?);
         let certificates = std::fs::read_to_string(certificate)
             .map_err(|error| fail(certificate, chain(&error)))?;
         let shown = certified(&certificates).map_err(|detail| fail(certificate, detail))?;

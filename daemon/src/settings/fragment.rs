@@ -11,13 +11,23 @@ pub(super) struct Fragment {
     #[serde(default)]
     pub(super) repository: Repository,
     #[serde(default)]
+    pub(super) update: Update,
+    #[serde(default)]
+    pub(super) gates: Gates,
+    #[serde(default)]
     pub(super) slots: Slots,
     #[serde(default)]
     pub(super) boot: Boot,
     #[serde(default)]
     pub(super) health: Health,
     #[serde(default)]
+    pub(super) metrics: Metrics,
+    #[serde(default)]
+    pub(super) traces: Traces,
+    #[serde(default)]
     pub(super) restart: Restart,
+    #[serde(default)]
+    pub(super) bus: Bus,
     #[serde(default)]
     pub(super) state: State,
 }
@@ -56,6 +66,22 @@ table!(Repository {
     client_certificate: String,
     client_key: String,
 });
+table!(Update {
+    consent: bool,
+    outside_window: String,
+    window: Vec<WindowEntry>,
+});
+table!(Gates {
+    battery_at_least: u8,
+    mains: bool,
+    temperature_at_most: u8,
+    metered: bool,
+    free_space_at_least: String,
+    load_at_most: f64,
+    logind: bool,
+    inhibit_at_most: String,
+    command: Vec<GateCommand>,
+});
 table!(Slots {
     a: String,
     b: String,
@@ -74,11 +100,33 @@ table!(Boot {
 table!(Health {
     deadline: String,
     settle: String,
-    units: Vec<String>,
-    command: Vec<Command>,
+    retries: u32,
+    boot_complete: bool,
     repository: bool,
+    units: Vec<String>,
+    wanted_units: Vec<String>,
+    bus_names: Vec<String>,
+    wanted_bus_names: Vec<String>,
+    script_directories: Vec<String>,
+    skip_scripts: Vec<String>,
+    script_timeout: String,
+    command: Vec<Command>,
+    http: Vec<Http>,
 });
-table!(Restart { automatic: bool, command: Vec<String> });
+table!(Traces {
+    endpoint: String,
+    ca_file: String,
+});
+table!(Metrics {
+    socket: String,
+    listen: String,
+});
+table!(Restart {
+    automatic: bool,
+    delay_at_most: String,
+    command: Vec<String>,
+});
+table!(Bus { group: String });
 table!(State { directory: String });
 
 /// One `[[health.command]]`.
@@ -88,6 +136,40 @@ pub(super) struct Command {
     pub(super) name: String,
     pub(super) command: Vec<String>,
     pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
+}
+
+/// One `[[health.http]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Http {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) status: Option<u16>,
+    pub(super) body: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) retries: Option<u32>,
+}
+
+/// One `[[update.window]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct WindowEntry {
+    pub(super) start: String,
+    pub(super) length: String,
+}
+
+/// One `[[gates.command]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct GateCommand {
+    pub(super) name: String,
+    pub(super) command: Vec<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) before: Option<String>,
 }
 
 impl Fragment {
@@ -95,10 +177,15 @@ impl Fragment {
     pub(super) fn merge(&mut self, later: Self) {
         self.device.merge(later.device);
         self.repository.merge(later.repository);
+        self.update.merge(later.update);
+        self.gates.merge(later.gates);
         self.slots.merge(later.slots);
         self.boot.merge(later.boot);
         self.health.merge(later.health);
+        self.metrics.merge(later.metrics);
+        self.traces.merge(later.traces);
         self.restart.merge(later.restart);
+        self.bus.merge(later.bus);
         self.state.merge(later.state);
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::fragment::Fragment;
+use super::origin::origins;
 use super::validate::validate;
 use super::{Settings, SettingsError};
 
@@ -31,7 +32,43 @@ pub fn load(directories: &[PathBuf]) -> Result<Settings, SettingsError> {
         let text = read(&path)?;
         merged.merge(parse(&path, &text)?);
     }
-    validate(merged, directories)
+    validate(merged, directories).map_err(|error| placed(error, directories))
+}
+
+/// With the file and the line in which the setting stands that is wrong.
+fn placed(error: SettingsError, directories: &[PathBuf]) -> SettingsError {
+    let SettingsError::Invalid {
+        key,
+        value,
+        message,
+        ..
+    } = error
+    else {
+        return error;
+    };
+    // They were read a moment ago.
+    let origins = origins(directories).unwrap_or_default();
+    let mut candidates: Vec<_> = origins
+        .iter()
+        .filter(|origin| {
+            // `update.window[0].start` is an `update.window.start`.
+            let parts = origin.key.split(['[', ']']).step_by(2);
+            let plain: String = parts.collect();
+            let rest = plain.strip_prefix(key);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+        .collect();
+    // Of a list, the item that has the value.
+    candidates.sort_by_key(|origin| !origin.value.contains(&value));
+    let place = candidates
+        .first()
+        .map(|origin| format!("{}:{}: ", origin.file.display(), origin.line));
+    SettingsError::Invalid {
+        place,
+        key,
+        value,
+        message,
+    }
 }
 
 /// The settings that one file by itself gives.
@@ -97,8 +134,27 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Fragment, SettingsError> 
     toml::from_str(text).map_err(|error| SettingsError::Syntax {
         path: path.into(),
         line: line_of(text, error.span()),
-        message: error.message().to_owned(),
+        message: suggested(error.message()),
     })
+}
+
+/// The message, with the name that was likely meant where a name is unknown.
+fn suggested(message: &str) -> String {
+    /// Less alike is no suggestion.
+    const ALIKE: f64 = 0.8;
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = names
+        .next()
+        .filter(|_| message.starts_with("unknown field"))
+    else {
+        return message.to_owned();
+    };
+    let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+    let best = names.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    match best.filter(|name| likeness(name) >= ALIKE) {
+        Some(name) => format!("unknown setting `{unknown}`: did you mean `{name}`?"),
+        None => message.replacen("unknown field", "unknown setting", 1),
+    }
 }
 
 /// The line of a place, from 1.
@@ -112,6 +168,28 @@ mod tests {
     use switchback_boot_env::contract::{BootNames, SlotVariables};
 
     use super::*;
+
+    #[test]
+    fn misspelt_setting_is_told_with_the_one_that_was_meant() {
+        for (text, told) in [
+            (
+                "[boot]\ntrys = 1\n",
+                "unknown setting `trys`: did you mean `tries`?",
+            ),
+            (
+                "[repositry]\n",
+                "unknown setting `repositry`: did you mean `repository`?",
+            ),
+            (
+                "[gates]\nbatery-at-least = 3\n",
+                "did you mean `battery-at-least`?",
+            ),
+            ("[boot]\nx = 1\n", "unknown setting `x`, expected one of"),
+        ] {
+            let error = parse(Path::new("/etc/x.toml"), text).unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
 
     const GOOD: &str = r#"
         [device]
@@ -255,6 +333,39 @@ mod tests {
             ),
             ("[device]\ncompatible = \"board-1 \"\n", "device.compatible"),
             ("[health]\nsettle = \"2h\"\n", "health.settle"),
+            ("[health]\nretries = 101\n", "health.retries"),
+            ("[health]\nunits = [\"kiosk\"]\n", "health.units"),
+            (
+                "[health]\nwanted-units = [\"-x.service\"]\n",
+                "health.wanted-units",
+            ),
+            ("[health]\nbus-names = [\":1.7\"]\n", "health.bus-names"),
+            (
+                "[health]\nscript-directories = [\"checks\"]\n",
+                "health.script-directories",
+            ),
+            (
+                "[[health.http]]\nname = \"x\"\nurl = \"http://example.org/\"\n",
+                "health.http.url",
+            ),
+            (
+                "[[health.http]]\nname = \"x\"\nurl = \"http://[::1]/\"\nstatus = 99\n",
+                "health.http.status",
+            ),
+            (
+                "[[health.command]]\nname = \"x\"\ncommand = [\"\"]\n",
+                "health.command",
+            ),
+            (
+                "[[health.command]]\nname = \"x\"\ncommand = [\"a\"]\ntimeout = \"0s\"\n",
+                "health.command.timeout",
+            ),
+            ("[metrics]\nsocket = \"metrics.sock\"\n", "metrics.socket"),
+            (
+                "[traces]\nendpoint = \"collector:4318\"\n",
+                "traces.endpoint",
+            ),
+            ("[metrics]\nlisten = \"9464\"\n", "metrics.listen"),
             ("[restart]\ncommand = []\n", "restart.command"),
         ] {
             match with(&[("usr/10-board.toml", GOOD), ("etc/20-x.toml", text)]) {

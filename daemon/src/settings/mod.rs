@@ -4,22 +4,31 @@
 //! [`load`] puts the files together, [`Settings`] is what the daemon runs on and cannot be wrong.
 
 mod fragment;
+mod gates;
+mod health;
 mod load;
+mod metrics;
 mod origin;
+mod traces;
 mod validate;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
+pub use self::gates::{GateCommand, GateSettings, Outside, UpdateSettings};
+pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::load::from_text;
 pub use self::load::{CONFIG_DIRECTORIES, load};
+pub use self::metrics::MetricsSettings;
 pub use self::origin::{Origin, origins};
+pub use self::traces::TraceSettings;
 
 /// Everything the daemon needs to know, validated.
 #[derive(Debug, Clone)]
@@ -28,14 +37,24 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// Where releases come from.
     pub repository: RepositorySettings,
+    /// Whether an update is wanted at all.
+    pub update: UpdateSettings,
+    /// What stands before an update, and before the restart into it.
+    pub gates: Arc<GateSettings>,
     /// Where the slots are.
     pub slots: SlotSettings,
     /// How the bootloader is talked to.
     pub boot: BootSettings,
     /// What must hold before a slot is committed.
     pub health: HealthSettings,
+    /// Where metrics are served.
+    pub metrics: MetricsSettings,
+    /// Where traces are sent, if anywhere.
+    pub traces: Option<TraceSettings>,
     /// How the device is restarted.
     pub restart: RestartSettings,
+    /// Members of this group may give orders where there is no polkit.
+    pub bus_group: String,
     /// Directory of the journal and the trusted metadata; must survive updates.
     pub state_directory: PathBuf,
 }
@@ -104,7 +123,7 @@ pub struct ClientIdentity {
 }
 
 /// Where the slots are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotSettings {
     /// Slot a: `PARTLABEL=…`, `PARTUUID=…` or a path.
     pub a: String,
@@ -126,7 +145,7 @@ impl SlotSettings {
 }
 
 /// How the bootloader is talked to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootSettings {
     /// Which variables mean what.
     pub contract: ContractKind,
@@ -142,37 +161,13 @@ pub struct BootSettings {
     pub tries: u8,
 }
 
-/// What must hold before a slot is committed.
-#[derive(Debug, Clone)]
-pub struct HealthSettings {
-    /// Time after which a trial that is not healthy is lost.
-    pub deadline: Duration,
-    /// How long everything must hold without a break.
-    pub settle: Duration,
-    /// Units that must be active.
-    pub units: Vec<String>,
-    /// Commands that must succeed.
-    pub commands: Vec<HealthCommand>,
-    /// Whether the repository must have been reached since the boot.
-    pub repository: bool,
-}
-
-/// One command that must exit with 0.
-#[derive(Debug, Clone)]
-pub struct HealthCommand {
-    /// For people.
-    pub name: String,
-    /// Program and arguments.
-    pub command: Vec<String>,
-    /// How long it may take.
-    pub timeout: Duration,
-}
-
 /// How the device is restarted.
 #[derive(Debug, Clone)]
 pub struct RestartSettings {
     /// Whether the daemon does so by itself once a slot is armed.
     pub automatic: bool,
+    /// How long applications may delay it.
+    pub delay_at_most: Duration,
     /// Program and arguments.
     pub command: Vec<String>,
 }
@@ -210,8 +205,10 @@ pub enum SettingsError {
         hint: &'static str,
     },
     /// A setting has a value that cannot be.
-    #[error("`{key}` = {value:?}: {message}")]
+    #[error("{}`{key}` = {value:?}: {message}", place.as_deref().unwrap_or_default())]
     Invalid {
+        /// The file and the line, if it stands in one.
+        place: Option<String>,
         /// The setting.
         key: &'static str,
         /// Its value.

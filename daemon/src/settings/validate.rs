@@ -3,17 +3,23 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
-use super::fragment::{Boot, Command, Device, Fragment, Health, Repository, Restart, Slots};
+use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
+use super::gates;
+use super::health::health;
+use super::metrics::metrics;
+use super::traces::traces;
 use super::{
-    BootSettings, ClientIdentity, DeviceSettings, HealthCommand, HealthSettings, Paper,
-    RepositorySettings, RestartSettings, Settings, SettingsError, SlotSettings,
+    BootSettings, ClientIdentity, DeviceSettings, Paper, RepositorySettings, RestartSettings,
+    Settings, SettingsError, SlotSettings,
 };
+use crate::time_zones::TimeZones;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn validate(
     fragment: Fragment,
@@ -24,23 +30,37 @@ pub(super) fn validate(
         .map(|directory| directory.display().to_string())
         .collect();
     let searched = searched.join(", ");
+    let state_directory = fragment
+        .state
+        .directory
+        .unwrap_or_else(|| "/var/lib/switchback".into());
+    let state_directory = PathBuf::from(state_directory);
+    let device = device(&fragment.device, &searched)?;
+    let repository = repository(fragment.repository, &searched)?;
     Ok(Settings {
-        device: device(&fragment.device, &searched)?,
-        repository: repository(fragment.repository, &searched)?,
+        device,
+        update: gates::update(&fragment.update),
+        gates: Arc::new(gates::gates(
+            fragment.gates,
+            &fragment.update,
+            state_directory.clone(),
+            &TimeZones::default(),
+        )?),
+        health: health(fragment.health, &repository.ca_file)?,
+        traces: traces(fragment.traces, &repository.ca_file)?,
+        repository,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
-        health: health(fragment.health)?,
+        metrics: metrics(fragment.metrics)?,
         restart: restart(fragment.restart)?,
-        state_directory: fragment
-            .state
-            .directory
-            .unwrap_or_else(|| "/var/lib/switchback".into())
-            .into(),
+        bus_group: fragment.bus.group.unwrap_or_else(|| "switchback".into()),
+        state_directory,
     })
 }
 
-fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
+pub(super) fn invalid(key: &'static str, value: &str, message: impl Into<String>) -> SettingsError {
     SettingsError::Invalid {
+        place: None,
         key,
         value: value.into(),
         message: message.into(),
@@ -78,7 +98,7 @@ fn required<'a>(
     }
 }
 
-fn duration(
+pub(super) fn duration(
     key: &'static str,
     value: Option<&String>,
     default: Duration,
@@ -367,54 +387,6 @@ fn slot_variables(
     })
 }
 
-fn health(table: Health) -> Result<HealthSettings, SettingsError> {
-    let deadline = duration(
-        "health.deadline",
-        table.deadline.as_ref(),
-        Duration::from_secs(5 * 60),
-        DAY,
-    )?;
-    let settle = duration(
-        "health.settle",
-        table.settle.as_ref(),
-        Duration::from_secs(5),
-        DAY,
-    )?;
-    if settle >= deadline {
-        let text = table.settle.unwrap_or_default();
-        return Err(invalid(
-            "health.settle",
-            &text,
-            "must be shorter than health.deadline",
-        ));
-    }
-    let commands = table.command.unwrap_or_default().into_iter().map(command);
-    Ok(HealthSettings {
-        deadline,
-        settle,
-        units: table.units.unwrap_or_default(),
-        commands: commands.collect::<Result<_, _>>()?,
-        repository: table.repository.unwrap_or(true),
-    })
-}
-
-fn command(table: Command) -> Result<HealthCommand, SettingsError> {
-    if table.command.is_empty() {
-        let message = "write the program and its arguments: [\"/usr/bin/check\", \"--now\"]";
-        return Err(invalid("health.command", &table.name, message));
-    }
-    Ok(HealthCommand {
-        timeout: duration(
-            "health.command.timeout",
-            table.timeout.as_ref(),
-            Duration::from_secs(30),
-            DAY,
-        )?,
-        name: table.name,
-        command: table.command,
-    })
-}
-
 fn restart(table: Restart) -> Result<RestartSettings, SettingsError> {
     let command = table
         .command
@@ -428,6 +400,12 @@ fn restart(table: Restart) -> Result<RestartSettings, SettingsError> {
     }
     Ok(RestartSettings {
         automatic: table.automatic.unwrap_or(true),
+        delay_at_most: duration(
+            "restart.delay-at-most",
+            table.delay_at_most.as_ref(),
+            Duration::from_secs(5 * 60),
+            DAY,
+        )?,
         command,
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::PhaseKind;
-use switchbackd::driver::{Command, JobId};
+use switchbackd::driver::{Command, JobId, Wish};
 use switchbackd::fetch::BundlePlace;
 
 use crate::rig::*;
@@ -53,7 +53,7 @@ fn install(device: &mut Device, file: &Path) -> (&'static str, String) {
     let command = Command::InstallBundle {
         job: JobId(1),
         place,
-        retry: false,
+        wish: Wish::default(),
     };
     device.command(command).unwrap();
     device.ended()

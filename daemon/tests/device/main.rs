@@ -9,5 +9,6 @@
 )]
 
 mod bundle;
+mod gates;
 mod rig;
 mod rot;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,18 +11,18 @@ use clap::Parser as _;
 use switchback_boot_env::grub;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{
-    Attempt, BootId, ImageIdentity, Outcome, SlotContent, SlotRecord, State,
+    Attempt, BootId, Gate, ImageIdentity, Outcome, SlotContent, SlotRecord, State,
 };
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
-use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused};
+use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused, Reloaded};
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::health::{self, Pace, Reached};
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
 use switchbackd::journal::{DiskFiles, Journal, RecordFiles};
-use switchbackd::settings::HealthSettings;
+use switchbackd::settings::{GateSettings, HealthSettings, Settings};
 use switchbackd::slot::{Access, BlockDevice, Devices, Layout, Located};
 use switchbackd::trust::Trust;
 use switchbackd::worker::{Job, Worker};
@@ -144,9 +145,13 @@ impl EnvFiles for Anywhere {
     }
 }
 
-/// A machine whose time the test moves, and which is healthy.
+/// A machine whose time and gates the test moves, and which is healthy.
 #[derive(Debug, Default)]
-pub(crate) struct Still(pub(crate) Mutex<Duration>);
+pub(crate) struct Still {
+    pub(crate) uptime: Mutex<Duration>,
+    pub(crate) gates: Mutex<Vec<Gate>>,
+    pub(crate) restarts: AtomicU32,
+}
 
 pub(crate) struct Quick(Duration);
 
@@ -166,7 +171,7 @@ impl Host for Still {
     }
 
     fn uptime(&self) -> Duration {
-        *self.0.lock().unwrap()
+        *self.uptime.lock().unwrap()
     }
 
     fn pause(&self, _: Duration) {}
@@ -176,15 +181,21 @@ impl Host for Still {
         true
     }
 
-    fn check_health(&self, settings: &HealthSettings, _: &Reached, end: HealthEnd) {
-        end(health::watch(
+    fn check_health(&self, settings: &HealthSettings, _: &Reached, reports: HealthReports) {
+        (reports.end)(health::watch(
             settings,
             &mut Quick(Duration::ZERO),
             &mut || Ok(()),
         ));
     }
 
-    fn restart(&self, _: &[String]) {}
+    fn read_gates(&self, _: &GateSettings, _: Timestamp) -> Vec<Gate> {
+        self.gates.lock().unwrap().clone()
+    }
+
+    fn restart(&self, _: &[String]) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn is_stopping(&self) -> bool {
         false
@@ -269,24 +280,47 @@ pub(crate) fn holds(image: ImageIdentity) -> SlotRecord {
     }
 }
 
+/// A board's settings and `more`: a section that is in both may only add to it.
+fn settings(directory: &Path, more: &str) -> Settings {
+    let config = directory.join("config.d");
+    std::fs::create_dir_all(&config).unwrap();
+    let text = format!(
+        "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
+         url = \"https://updates.example\"\n[boot]\ncontract = \"rauc-grub\"\n\
+         grubenv = [\"{}\"]\n[health]\nrepository = false\n",
+        directory.join("grubenv").display()
+    );
+    std::fs::write(config.join("10-board.toml"), text).unwrap();
+    std::fs::write(config.join("20-more.toml"), more).unwrap();
+    switchbackd::settings::load(&[config]).unwrap()
+}
+
 impl Device {
+    /// What a daemon reads that is told to read its configuration anew.
+    pub(crate) fn reloaded(&self, more: &str) -> Reloaded {
+        let source = Directory {
+            root: self.directory.path().join("repo"),
+            streams: Arc::clone(&self.streams),
+        };
+        Reloaded {
+            settings: settings(self.directory.path(), more),
+            fetcher: Box::new(Inside::new(Box::new(source))),
+        }
+    }
+
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines of configuration.
+    pub(crate) fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (old, new) = (noise(1), noise(2));
         publish(directory.path(), "1", &old, &["--deltas", "0"]);
         publish(directory.path(), "2", &new, &["--deltas", "0"]);
 
-        let config = path("config.d");
-        std::fs::create_dir(&config).unwrap();
-        let text = format!(
-            "[device]\nproduct = \"kiosk\"\ncompatible = \"board\"\n[repository]\n\
-             url = \"https://updates.example\"\n[boot]\ncontract = \"rauc-grub\"\n\
-             grubenv = [\"{}\"]\n[health]\nrepository = false\n",
-            path("grubenv").display()
-        );
-        std::fs::write(config.join("10-board.toml"), text).unwrap();
-        let settings = switchbackd::settings::load(&[config]).unwrap();
+        let settings = settings(directory.path(), more);
         let lines = b"ORDER=A B\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\n".as_slice();
         let mut block = [b"# GRUB Environment Block\n".as_slice(), lines].concat();
         block.resize(1024, b'#');
@@ -396,9 +430,14 @@ impl Device {
 
     /// Lets time pass in steps of an hour.
     pub(crate) fn pass(&mut self, time: Duration) {
+        self.pass_in_steps(time, Duration::from_secs(3600));
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass_in_steps(&mut self, time: Duration, step: Duration) {
         let end = self.host.uptime() + time;
         while self.host.uptime() < end {
-            *self.host.0.lock().unwrap() += Duration::from_secs(3600);
+            *self.host.uptime.lock().unwrap() += step;
             while self
                 .driver
                 .due()

@@ -131,7 +131,7 @@ fn repair_without_its_release_says_what_is_missing() {
 fn persons_question_pushes_a_look_aside() {
     let mut device = Device::new();
     device.spoil(&[1]);
-    *device.host.0.lock().unwrap() += DAY * 8;
+    *device.host.uptime.lock().unwrap() += DAY * 8;
     // The first tick polls; the second finds the look due.
     device.driver.tick().unwrap();
     device.settle();

@@ -14,6 +14,7 @@ mod identity;
 mod idle;
 mod mirror;
 mod network;
+mod probe;
 mod proxies;
 mod proxy;
 #[path = "../publisher/mod.rs"]

@@ -3,6 +3,7 @@
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
+use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{audit, devices, events, people, releases, rollouts};
@@ -31,6 +32,33 @@ impl utoipa::Modify for Token {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        // What every address may answer.
+        for item in document.paths.paths.values_mut() {
+            let all = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+            ];
+            for operation in all.into_iter().flatten() {
+                let mut add = |status: &str, what: &str| {
+                    let response = ResponseBuilder::new().description(what).build();
+                    let responses = &mut operation.responses.responses;
+                    responses
+                        .entry(status.to_owned())
+                        .or_insert(response.into());
+                };
+                add(
+                    "429",
+                    "Too many wrong tokens from this address; see Retry-After",
+                );
+                add("503", "The database does not answer; see Retry-After");
+                if operation.request_body.is_some() {
+                    add("413", "The body is too long");
+                    add("415", "The body is of another kind");
+                }
+            }
+        }
     }
 }
 

@@ -151,6 +151,31 @@ fn the_description_is_the_committed_one() {
     assert_eq!(served.body, text);
 }
 
+/// The dashboard is three files of the program itself, which may load nothing from elsewhere.
+#[test]
+fn the_dashboard_is_served_and_closed_to_others() {
+    let server = Server::start();
+    for (path, kind, part) in [
+        ("/", "text/html; charset=utf-8", "<main id=\"main\""),
+        (
+            "/style.css",
+            "text/css; charset=utf-8",
+            "prefers-color-scheme: dark",
+        ),
+        ("/app.js", "text/javascript; charset=utf-8", "/api/v1/drift"),
+    ] {
+        let file = server.api_as("", "GET", path, None).with(200);
+        assert_eq!(file.headers["content-type"], kind);
+        assert!(file.body.contains(part), "{path}");
+        assert!(
+            !file.body.contains("innerHTML") && !file.body.contains("//cdn"),
+            "{path}"
+        );
+        let policy = file.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'self'; frame-ancestors 'none'"));
+    }
+}
+
 #[test]
 fn events_come_as_they_happen_and_numbers_for_prometheus() {
     let server = Server::start();

@@ -3,11 +3,13 @@
 //! - [`pairs`]: images of Debian's packages, built here and kept;
 //! - [`ours`]: the real publisher and the device's installer, [`cgroup`] limits its memory;
 //! - [`peers`]: the others, [`adaptive`] counts the one that cannot run here;
+//! - [`device`]: `bench device`, what the daemon costs;
 //! - [`goals`]: what the issue wants; [`table`]: what is printed; [`record`]: what is written and read again;
 //! - [`measure`], [`files`]: programs with what they took, and what they left.
 
 mod adaptive;
 mod cgroup;
+pub(crate) mod device;
 mod files;
 mod goals;
 mod measure;
@@ -15,6 +17,7 @@ mod ours;
 mod pairs;
 mod peers;
 mod record;
+pub(crate) mod server;
 mod table;
 
 use std::fs::File;

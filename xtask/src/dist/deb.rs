@@ -21,7 +21,7 @@ if [ "$1" = configure ]; then
         systemctl daemon-reload
         journalctl --update-catalog || true
         if [ -z "$2" ]; then
-            systemctl preset switchbackd.service switchback-fetch.socket switchback-trial-deadline.timer
+            systemctl preset switchbackd.service switchback-fetch.socket switchback-boot-checks.service switchback-trial-deadline.timer
         fi
         systemctl restart switchback-fetch.socket
         if switchbackd check-config >/dev/null 2>&1; then
@@ -36,7 +36,7 @@ fi
 const PRERM: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now switchbackd.service switchback-fetch.socket switchback-trial-deadline.timer || true
+    systemctl disable --now switchbackd.service switchback-fetch.socket switchback-boot-checks.service switchback-trial-deadline.timer || true
 fi
 "#;
 

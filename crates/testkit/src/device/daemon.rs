@@ -266,7 +266,7 @@ impl Boot<'_> {
             let mut live = self.world.live();
             *of_mut(&mut live.machine.truth.good, self.slot) = Some(self.version);
         }
-        (run.end)(result);
+        (run.reports.end)(result);
     }
 
     /// Does the next deed if its time has come.
@@ -309,6 +309,7 @@ impl Boot<'_> {
             Deed::Cancel => Command::Cancel,
             Deed::Hold => Command::Hold {
                 reason: "a person".into(),
+                until: None,
             },
             Deed::Unhold => Command::Release,
         };

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use switchback_types::Timestamp;
-use switchback_update_core::{Attempt, Outcome};
+use switchback_update_core::{Attempt, Gate, Outcome};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, Locks};
 use switchbackd::health::{self, Reached};
-use switchbackd::host::{HealthEnd, Host};
+use switchbackd::host::{HealthReports, Host};
 use switchbackd::journal::RecordFiles;
-use switchbackd::settings::HealthSettings;
+use switchbackd::settings::{GateSettings, HealthSettings};
 use switchbackd::slot::{Access, BlockDevice, Devices};
 
 use super::Mistake;
@@ -311,15 +311,20 @@ impl Host for Saboteur {
         self.world.random(bytes)
     }
 
-    fn check_health(&self, settings: &HealthSettings, reached: &Reached, end: HealthEnd) {
+    fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports) {
         self.catch_up();
         match self.mistake {
             Mistake::GoodBeforeHealth => {
                 let mut pace = Passing::default();
-                end(health::watch(settings, &mut pace, &mut || Ok(())));
+                (reports.end)(health::watch(settings, &mut pace, &mut || Ok(())));
             }
-            _ => self.world.check_health(settings, reached, end),
+            _ => self.world.check_health(settings, reached, reports),
         }
+    }
+
+    fn read_gates(&self, settings: &GateSettings, now: Timestamp) -> Vec<Gate> {
+        self.catch_up();
+        self.world.read_gates(settings, now)
     }
 
     fn restart(&self, command: &[String]) {

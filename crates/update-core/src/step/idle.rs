@@ -217,6 +217,7 @@ fn roll_back(mut draft: Draft, action: &ActionId, reason: &str, facts: &Facts) -
             draft.state.hold = Some(Hold {
                 reason: reason.into(),
                 since: facts.now,
+                until: None,
             });
             let kind = AttemptKind::RollBack;
             let attempt = new_attempt(&draft.state, action.clone(), kind, image, true, facts);

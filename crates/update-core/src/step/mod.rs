@@ -11,14 +11,14 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use switchback_types::{ActionId, SlotName};
+use switchback_types::{ActionId, SlotName, Timestamp, Version};
 
 pub use self::check::{RepairRefusal, repair_target};
 pub use self::idle::{RollBackRefusal, roll_back_target};
 use crate::effect::{Effect, HealthPurpose, Notice, Step};
 use crate::event::{Event, Facts};
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{Attempt, AttemptKind, Hold, Outcome, Phase, State};
+use crate::state::{Attempt, AttemptKind, Hold, Outcome, Phase, Pin, State};
 
 /// The next state, and what to do once it is durable.
 ///
@@ -29,8 +29,17 @@ pub fn step(state: &State, event: &Event, facts: &Facts) -> Step {
     let draft = Draft::new(state);
     match event {
         // Holds and marks are a person's word; they stand in every phase.
-        Event::HoldRequested { reason } => hold(draft, reason, facts),
+        Event::HoldRequested { reason, until } => hold(draft, reason, *until, facts),
         Event::HoldReleased => release_hold(draft),
+        Event::PinRequested { version, reason } => pin(draft, version, reason, facts),
+        Event::PinReleased => unpin(draft),
+        Event::Approved { sha256 } => {
+            let mut draft = draft;
+            draft.state.approved = Some(*sha256);
+            draft
+                .say(Notice::Approved { sha256: *sha256 })
+                .then(Effect::Poll)
+        }
         Event::RetryAllowed { sha256 } => {
             let mut draft = draft;
             draft.state.failed.retain(|failed| failed.sha256 != *sha256);
@@ -122,10 +131,11 @@ impl Draft {
     }
 }
 
-fn hold(mut draft: Draft, reason: &str, facts: &Facts) -> Draft {
+fn hold(mut draft: Draft, reason: &str, until: Option<Timestamp>, facts: &Facts) -> Draft {
     draft.state.hold = Some(Hold {
         reason: reason.into(),
         since: facts.now,
+        until,
     });
     // What is only being written is not wanted any more; what is armed or on trial goes on, and
     // `cancel` or `rollback` end that.
@@ -146,6 +156,36 @@ fn release_hold(mut draft: Draft) -> Draft {
         return draft;
     }
     draft.say(Notice::HoldReleased).then(Effect::Poll)
+}
+
+/// Only this version may come. What is being written stays wanted only if it is that one.
+fn pin(mut draft: Draft, version: &Version, reason: &str, facts: &Facts) -> Draft {
+    draft.state.pin = Some(Pin {
+        version: version.clone(),
+        reason: reason.into(),
+        since: facts.now,
+    });
+    let other = matches!(
+        &draft.state.phase,
+        Phase::Installing { attempt }
+            if attempt.kind == AttemptKind::Update && attempt.image.version != *version
+    );
+    if other {
+        draft.effects.push(Effect::CancelWork);
+    }
+    draft
+        .say(Notice::Pinned {
+            version: version.clone(),
+            reason: reason.into(),
+        })
+        .then(Effect::Poll)
+}
+
+fn unpin(mut draft: Draft) -> Draft {
+    if draft.state.pin.take().is_none() {
+        return draft;
+    }
+    draft.say(Notice::Unpinned).then(Effect::Poll)
 }
 
 /// What a starting daemon does in every phase that is not a trial: look at the slot it runs

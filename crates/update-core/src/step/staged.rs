@@ -6,7 +6,7 @@ use super::trial::{self, Trial};
 use super::{
     Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle,
 };
-use crate::effect::{Effect, Notice};
+use crate::effect::{Effect, Notice, RestartCause};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
 use crate::state::{Attempt, InstallFailure, Outcome, Phase};
 
@@ -21,9 +21,10 @@ pub(super) fn step(draft: Draft, attempt: Attempt, event: &Event, facts: &Facts)
                 given_back: 0,
                 verdict: None,
             };
+            let cause = RestartCause::of(&attempt);
             let draft = draft.to(phase).say(Notice::Armed(attempt));
             if facts.restart_automatically {
-                draft.then(Effect::Restart)
+                draft.then(Effect::Restart(cause))
             } else {
                 draft
             }

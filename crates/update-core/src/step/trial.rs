@@ -6,7 +6,7 @@ use super::{
     Draft, check, fall_back_to_booted, look_around, ordinary_health_failed, ordinary_health_passed,
     refuse, settle,
 };
-use crate::effect::{Effect, HealthPurpose, Notice};
+use crate::effect::{Effect, HealthPurpose, Notice, RestartCause};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
 use crate::state::{
     Attempt, AttemptKind, BootId, FailedImage, Hold, InstallFailure, Outcome, Phase, RollbackReason,
@@ -69,7 +69,7 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
         Event::MarkedGood if trial.runs(facts) && trial.verdict.is_none() => {
             committed(draft, trial, facts)
         }
-        Event::FellBack if trial.runs(facts) => draft.then(Effect::Restart),
+        Event::FellBack if trial.runs(facts) => draft.then(Effect::Restart(RestartCause::Back)),
         Event::BootWriteFailed { detail } => {
             let draft = draft.say(Notice::BootWriteFailed {
                 detail: detail.clone(),
@@ -77,7 +77,7 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
             // What cannot be written cannot be taken back either: the tries run out, and the
             // bootloader falls back by itself.
             if trial.runs(facts) {
-                draft.then(Effect::Restart)
+                draft.then(Effect::Restart(RestartCause::Back))
             } else {
                 draft
             }
@@ -88,10 +88,13 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
             draft.state.hold = Some(Hold {
                 reason: reason.clone(),
                 since: facts.now,
+                until: None,
             });
             cancel(draft, trial, facts)
         }
-        Event::RestartRequested if !trial.runs(facts) => draft.then(Effect::Restart),
+        Event::RestartRequested if !trial.runs(facts) => {
+            draft.then(Effect::Restart(RestartCause::Requested))
+        }
         Event::RestartRequested => refuse(
             draft,
             "this boot is a trial: its health decides; `switchback rollback` ends it".to_string(),
@@ -132,9 +135,10 @@ pub(super) fn started(
     }
     if trial.verdict.is_none() && trial.armed_in.as_ref() == Some(&facts.boot_id) {
         // Only the daemon restarted; the device has not.
+        let cause = RestartCause::of(&trial.attempt);
         let draft = look_around(draft.to(trial.phase()), facts);
         return if facts.restart_automatically {
-            draft.then(Effect::Restart)
+            draft.then(Effect::Restart(cause))
         } else {
             draft
         };

@@ -248,6 +248,7 @@ fn held_device_returns_to_the_version_it_is_held_on() {
     let on_a = facts(SlotName::A, "two");
     let hold = Event::HoldRequested {
         reason: "service visit".to_string(),
+        until: None,
     };
     let exhausted = observe(SlotName::B, READY, SlotBoot::Exhausted);
     let (state, _) = run(both_slots(), &on_a, &[hold, exhausted, Event::HealthPassed]);
@@ -337,6 +338,7 @@ fn commit_raises_the_floor() {
 fn hold_stops_a_write_and_leaves_a_trial_alone() {
     let hold = Event::HoldRequested {
         reason: "service visit".to_string(),
+        until: None,
     };
     let writing = Phase::Installing {
         attempt: attempt(AttemptKind::Update),

@@ -2,14 +2,20 @@
 //! stopped it and with which word.
 
 use std::string::{String, ToString};
+use std::vec::Vec;
 
 use switchback_types::{SlotName, Timestamp};
 
 use super::{device, image};
 use crate::{
-    Candidate, Decision, DecisionInputs, FailedImage, Hold, Pause, Question, RepositoryAnswer,
-    Requires, RollbackReason, State, decide,
+    Before, Candidate, Decision, DecisionInputs, FailedImage, GATE_INTERVAL, Gate, GateState, Hold,
+    Override, Pause, Pin, Question, RepositoryAnswer, Requires, RollbackReason, State, decide,
+    may_restart,
 };
+
+fn now() -> Timestamp {
+    Timestamp::from_unix(1_000_000)
+}
 
 fn candidate(number: u8) -> Candidate {
     Candidate {
@@ -31,6 +37,11 @@ struct Case {
     slot_size: Result<u64, String>,
     boot_environment: Result<(), String>,
     pause: Option<Pause>,
+    gates: Vec<Gate>,
+    consent_required: bool,
+    overridden: Option<Override>,
+    before: Option<Decision>,
+    now: Timestamp,
 }
 
 impl Case {
@@ -42,12 +53,17 @@ impl Case {
             slot_size: Ok(1 << 20),
             boot_environment: Ok(()),
             pause: None,
+            gates: Vec::new(),
+            consent_required: false,
+            overridden: None,
+            before: None,
+            now: now(),
         }
     }
 
     fn decide(&self) -> Decision {
         decide(&DecisionInputs {
-            now: Timestamp::from_unix(1_000_000),
+            now: self.now,
             booted: SlotName::A,
             state: &self.state,
             repository: self.repository.clone(),
@@ -55,6 +71,11 @@ impl Case {
             slot_size: self.slot_size.clone(),
             boot_environment: self.boot_environment.clone(),
             pause: self.pause.clone(),
+            gates: self.gates.clone(),
+            consent_required: self.consent_required,
+            overridden: self.overridden.clone(),
+            next_poll: self.now.plus_seconds(900),
+            before: self.before.as_ref(),
         })
     }
 }
@@ -90,6 +111,7 @@ fn names_the_question_that_stopped_it() {
     let hold = Hold {
         reason: "service visit".to_string(),
         since: Timestamp::EPOCH,
+        until: None,
     };
     let mut cases = std::vec![
         (
@@ -190,6 +212,7 @@ fn trust_and_verifiability_come_after_wanting() {
     case.state.hold = Some(Hold {
         reason: "no".to_string(),
         since: Timestamp::EPOCH,
+        until: None,
     });
     let decision = case.decide();
     assert_eq!(decision.stopped_by().unwrap().0, Question::Wanted);
@@ -204,4 +227,193 @@ fn too_small_a_slot_is_said_with_both_numbers() {
         reason.contains("4096") && reason.contains("4095"),
         "{reason}"
     );
+}
+
+fn closed(name: &str, question: Question, before: Before, opens: Option<i64>) -> Gate {
+    Gate {
+        name: name.to_string(),
+        question,
+        before,
+        state: GateState::Closed {
+            code: std::format!("{name}-closed"),
+            detail: std::format!("{name} is closed"),
+            way_out: std::format!("open {name}"),
+            opens: opens.map(Timestamp::from_unix),
+        },
+    }
+}
+
+fn open(name: &str) -> Gate {
+    Gate {
+        state: GateState::Open {
+            detail: "fine".to_string(),
+        },
+        ..closed(name, Question::Risk, Before::Both, None)
+    }
+}
+
+#[test]
+fn every_closed_gate_is_told_and_the_first_gives_the_word() {
+    let mut case = release(|_| {});
+    case.gates = std::vec![
+        open("battery"),
+        closed("load", Question::Risk, Before::Update, None),
+        closed("space", Question::Risk, Before::Both, Some(1_000_500)),
+        closed("reboot", Question::Risk, Before::Restart, None),
+    ];
+    let decision = case.decide();
+    let (question, verdict) = decision.stopped_by().unwrap();
+    assert_eq!(
+        (question, verdict.code.as_str()),
+        (Question::Risk, "load-closed")
+    );
+    assert_eq!(verdict.reason, "load is closed; space is closed");
+    let soon = now().plus_seconds(i64::from(GATE_INTERVAL));
+    assert_eq!(verdict.again, Some(soon), "one does not say when it opens");
+    assert_eq!(decision.gates.len(), 4, "open and closed ones are shown");
+}
+
+#[test]
+fn window_that_says_when_it_opens_is_asked_again_then() {
+    let mut case = release(|_| {});
+    case.gates = std::vec![closed(
+        "window",
+        Question::Wanted,
+        Before::Both,
+        Some(1_007_200)
+    )];
+    let decision = case.decide();
+    let (question, verdict) = decision.stopped_by().unwrap();
+    assert_eq!(question, Question::Wanted);
+    assert_eq!(verdict.again, Some(Timestamp::from_unix(1_007_200)));
+    let wait = may_restart(&case.gates, now()).unwrap_err();
+    assert_eq!(wait.again, Timestamp::from_unix(1_007_200));
+    case.gates = std::vec![
+        closed("power", Question::Risk, Before::Update, None),
+        open("x")
+    ];
+    assert_eq!(may_restart(&case.gates, now()), Ok(()));
+}
+
+#[test]
+fn override_lifts_wanted_and_risk_with_its_reason_and_nothing_else() {
+    let insist = |case: &mut Case| {
+        case.overridden = Some(Override {
+            reason: "ticket 7".to_string(),
+        });
+    };
+    let mut case = release(|_| {});
+    case.state.hold = Some(Hold {
+        reason: "visit".to_string(),
+        since: Timestamp::EPOCH,
+        until: None,
+    });
+    case.consent_required = true;
+    case.health = Err("kiosk.service is failed".to_string());
+    case.gates = std::vec![closed("battery", Question::Risk, Before::Update, None)];
+    assert!(!case.decide().is_go());
+    insist(&mut case);
+    let decision = case.decide();
+    assert!(decision.is_go(), "{decision:?}");
+    assert_eq!(decision.wanted.code, "overridden");
+    assert!(decision.wanted.reason.contains("ticket 7"));
+    assert!(decision.risk.reason.contains("kiosk.service is failed"));
+
+    let failed = FailedImage {
+        sha256: image(2).sha256,
+        version: image(2).version,
+        reason: RollbackReason::NeverStarted,
+        at: Timestamp::EPOCH,
+    };
+    type Change<'a> = &'a dyn Fn(&mut Case);
+    let firm: [(Change<'_>, &str); 5] = [
+        (&|case| case.state.failed.push(failed.clone()), "known-bad"),
+        (&|case| case.state.floor = 1, "below-floor"),
+        (
+            &|case| {
+                case.repository = RepositoryAnswer::Release(Candidate {
+                    halted: true,
+                    ..candidate(2)
+                });
+            },
+            "halted",
+        ),
+        (&|case| case.slot_size = Ok(1), "slot-too-small"),
+        (
+            &|case| case.boot_environment = Err("bad".to_string()),
+            "boot-environment",
+        ),
+    ];
+    for (change, code) in firm {
+        let mut case = release(|_| {});
+        // A hold that is overridden hides none of them.
+        case.state.hold = Some(Hold {
+            reason: "visit".to_string(),
+            since: Timestamp::EPOCH,
+            until: None,
+        });
+        insist(&mut case);
+        change(&mut case);
+        assert_eq!(case.decide().stopped_by().unwrap().1.code, code);
+    }
+}
+
+#[test]
+fn hold_with_an_end_ends_then() {
+    let mut case = release(|_| {});
+    case.state.hold = Some(Hold {
+        reason: "fair".to_string(),
+        since: Timestamp::EPOCH,
+        until: Some(Timestamp::from_unix(1_000_010)),
+    });
+    let verdict = case.decide().wanted;
+    assert_eq!(verdict.code, "held");
+    assert_eq!(verdict.again, Some(Timestamp::from_unix(1_000_010)));
+    case.now = Timestamp::from_unix(1_000_010);
+    assert!(case.decide().is_go());
+}
+
+#[test]
+fn pin_lets_its_version_through_and_no_other() {
+    let mut case = release(|_| {});
+    let pin = |version: &str| {
+        Some(Pin {
+            version: version.parse().unwrap(),
+            reason: "certified".to_string(),
+            since: Timestamp::EPOCH,
+        })
+    };
+    case.state.pin = pin("1");
+    assert_eq!(case.decide().wanted.code, "pinned");
+    case.state.pin = pin("2");
+    assert!(case.decide().is_go());
+}
+
+#[test]
+fn consent_is_to_one_image() {
+    let mut case = release(|_| {});
+    case.consent_required = true;
+    assert_eq!(case.decide().wanted.code, "consent");
+    case.state.approved = Some(image(3).sha256);
+    assert_eq!(case.decide().wanted.code, "consent");
+    case.state.approved = Some(image(2).sha256);
+    assert!(case.decide().is_go());
+}
+
+#[test]
+fn answer_keeps_its_time_until_it_changes() {
+    let mut case = release(|_| {});
+    case.gates = std::vec![closed("load", Question::Risk, Before::Update, None)];
+    let first = case.decide();
+    assert_eq!(first.risk.since, now());
+    assert_eq!(first.available.again, None);
+    case.before = Some(first);
+    case.now = now().plus_seconds(60);
+    let second = case.decide();
+    assert_eq!(second.risk.since, now());
+    case.before = Some(second);
+    case.gates.clear();
+    let third = case.decide();
+    assert_eq!(third.risk.since, now().plus_seconds(60));
+    assert_eq!(third.available.since, now());
 }

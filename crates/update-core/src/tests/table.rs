@@ -105,9 +105,18 @@ fn events(booted: SlotName) -> Vec<Event> {
             reason: "asked".to_string(),
         },
         Event::HoldRequested {
-            reason: "asked".to_string()
+            reason: "asked".to_string(),
+            until: None,
         },
         Event::HoldReleased,
+        Event::PinRequested {
+            version: "2".parse().unwrap(),
+            reason: "asked".to_string(),
+        },
+        Event::PinReleased,
+        Event::Approved {
+            sha256: image(2).sha256,
+        },
         Event::RetryAllowed {
             sha256: Digest::from_bytes([9; 32])
         },

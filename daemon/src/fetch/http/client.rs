@@ -247,7 +247,7 @@ impl Read for Body {
 }
 
 /// The next piece of content; nothing at its end.
-async fn next(incoming: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
+pub(super) async fn next(incoming: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
     loop {
         let frame = std::future::poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
         match frame.await? {
@@ -418,7 +418,7 @@ fn keep(idle: &mut Vec<Idle>, to: String, connection: Connection) {
     });
 }
 
-fn request(
+pub(super) fn request(
     to: &Uri,
     question: &Question,
     connection: &Connection,

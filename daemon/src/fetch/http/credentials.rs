@@ -88,6 +88,14 @@ impl Credentials {
         })
     }
 
+    /// For addresses without encryption: no server is believed.
+    pub(super) fn none() -> Self {
+        Self {
+            authorities: Arc::new(RootCertStore::empty()),
+            identity: None,
+        }
+    }
+
     /// Connections that show nothing of this device.
     pub(super) fn anonymous(&self) -> Result<ClientConfig, HttpSetupError> {
         Ok(speaking(self.builder()?.with_no_client_auth()))

@@ -3,6 +3,7 @@
 mod client;
 mod connect;
 mod credentials;
+mod once;
 mod ranges;
 mod redirect;
 mod retry_after;
@@ -21,6 +22,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use self::client::{Answer, Client, Manner, Question, text};
 use self::connect::authority;
 pub use self::credentials::{Credentials, HttpSetupError};
+pub use self::once::{HttpPost, HttpProbe, Probed, post, probe};
 use self::ranges::HttpParts;
 use self::trouble::{broke, transport};
 use super::multipart::content_range;

@@ -1,227 +1,21 @@
-//! The five questions, answered aloud before anything is installed.
-//!
-//! Is there an update? Do we want it? Is the risk right now acceptable? Do we trust it? Can we
-//! verify it? Each answer is a value with a reason that a person understands, and, where the
-//! answer is no, what would change it.
+//! The five answers, each from its own function.
 
 use alloc::format;
-use alloc::string::String;
 
-use serde::{Deserialize, Serialize};
-use switchback_types::{ByteCount, SlotName, Timestamp, Version};
+use switchback_types::ByteCount;
 
+use super::{Answer, Candidate, Decision, DecisionInputs, RepositoryAnswer, Verdict};
+use crate::Question;
+use crate::gate;
 use crate::slot::ImageIdentity;
-use crate::state::State;
-
-/// Which question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Question {
-    /// Is there an update?
-    Available,
-    /// Do we want it?
-    Wanted,
-    /// Is the risk right now acceptable?
-    Risk,
-    /// Do we trust it?
-    Trusted,
-    /// Can we verify it?
-    Verifiable,
-}
-
-/// How a question was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// Go on.
-    Yes,
-    /// Stop here.
-    No,
-    /// Not reached: an earlier answer was no, or there was nothing to ask about.
-    NotAsked,
-}
-
-/// One answer with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The answer.
-    pub answer: Answer,
-    /// A stable word for programs (`up-to-date`, `held`, `known-bad`, …).
-    pub code: String,
-    /// The reason, in words.
-    pub reason: String,
-    /// What would change it, where the answer is no.
-    pub way_out: Option<String>,
-}
-
-impl Verdict {
-    fn yes(code: &str, reason: impl Into<String>) -> Self {
-        Self {
-            answer: Answer::Yes,
-            code: code.into(),
-            reason: reason.into(),
-            way_out: None,
-        }
-    }
-
-    fn no(code: &str, reason: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self {
-            answer: Answer::No,
-            code: code.into(),
-            reason: reason.into(),
-            way_out: Some(way_out.into()),
-        }
-    }
-
-    fn not_asked() -> Self {
-        Self {
-            answer: Answer::NotAsked,
-            code: "not-asked".into(),
-            reason: "nothing to ask about".into(),
-            way_out: None,
-        }
-    }
-}
-
-/// All five answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// When they were given.
-    pub at: Timestamp,
-    /// The version they are about, if the repository names one.
-    pub version: Option<Version>,
-    /// Is there an update?
-    pub available: Verdict,
-    /// Do we want it?
-    pub wanted: Verdict,
-    /// Is the risk right now acceptable?
-    pub risk: Verdict,
-    /// Do we trust it?
-    pub trusted: Verdict,
-    /// Can we verify it?
-    pub verifiable: Verdict,
-}
-
-impl Decision {
-    /// Whether every answer is yes.
-    #[must_use]
-    pub fn is_go(&self) -> bool {
-        self.questions()
-            .iter()
-            .all(|(_, verdict)| verdict.answer == Answer::Yes)
-    }
-
-    /// The first answer that stopped it.
-    #[must_use]
-    pub fn stopped_by(&self) -> Option<(Question, &Verdict)> {
-        self.questions()
-            .into_iter()
-            .find(|(_, verdict)| verdict.answer == Answer::No)
-    }
-
-    /// The answers in the order in which they are asked.
-    #[must_use]
-    pub const fn questions(&self) -> [(Question, &Verdict); 5] {
-        [
-            (Question::Available, &self.available),
-            (Question::Wanted, &self.wanted),
-            (Question::Risk, &self.risk),
-            (Question::Trusted, &self.trusted),
-            (Question::Verifiable, &self.verifiable),
-        ]
-    }
-}
-
-/// A release that the repository names for this device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its image.
-    pub image: ImageIdentity,
-    /// Whether the channel allows going back to an older release.
-    pub allow_downgrade: bool,
-    /// Whether the channel is halted.
-    pub halted: bool,
-    /// The first of this device's kinds that the release lists, or what it lists instead.
-    pub compatible: Result<String, String>,
-    /// Whether the running slot, of unknown origin, turned out to hold this very image.
-    pub runs_already: bool,
-    /// The release that the channel names, if this one comes before it on the way there.
-    pub toward: Option<Version>,
-    /// What must run before it may be installed: that release or a later one.
-    pub requires: Option<Requires>,
-    /// A paper that this device requires of a release and that this one does not carry.
-    pub lacks: Option<&'static str>,
-}
-
-/// A release that comes before another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requires {
-    /// What people call it.
-    pub version: Version,
-    /// Its place in the line of releases.
-    pub sequence: u64,
-}
-
-/// What asking the repository gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RepositoryAnswer {
-    /// Verified metadata names a release.
-    Release(Candidate),
-    /// Verified metadata names no release for this device.
-    Nothing {
-        /// What was looked for.
-        detail: String,
-    },
-    /// It could not be asked.
-    Unreachable {
-        /// What happened, naming the URL.
-        detail: String,
-    },
-    /// It answered with something that is not trusted.
-    Untrusted {
-        /// What is wrong, naming the file.
-        detail: String,
-    },
-    /// Its metadata has expired: kept, but nothing is installed from it.
-    Stale {
-        /// Which role, and since when.
-        detail: String,
-    },
-}
-
-/// An install that failed, and when it is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// Not before this time.
-    pub until: Timestamp,
-    /// What went wrong.
-    pub detail: String,
-}
-
-/// Everything the decision looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecisionInputs<'a> {
-    /// The time.
-    pub now: Timestamp,
-    /// The slot that runs.
-    pub booted: SlotName,
-    /// The durable state.
-    pub state: &'a State,
-    /// What the repository said.
-    pub repository: RepositoryAnswer,
-    /// Set while a failed install of this very image is not to be tried again yet.
-    pub pause: Option<Pause>,
-    /// Whether this boot's health was proven; `Err` says what is not healthy or not known yet.
-    pub health: Result<(), String>,
-    /// Bytes in the inactive slot; `Err` says why it cannot be used.
-    pub slot_size: Result<u64, String>,
-    /// Whether the boot environment can be written and is the one that the bootloader reads.
-    pub boot_environment: Result<(), String>,
-}
 
 /// Answers the five questions.
 #[must_use]
 pub fn decide(inputs: &DecisionInputs<'_>) -> Decision {
+    answer(inputs).dated(inputs.before, inputs.next_poll)
+}
+
+fn answer(inputs: &DecisionInputs<'_>) -> Decision {
     let mut decision = Decision {
         at: inputs.now,
         version: None,
@@ -230,6 +24,7 @@ pub fn decide(inputs: &DecisionInputs<'_>) -> Decision {
         risk: Verdict::not_asked(),
         trusted: Verdict::not_asked(),
         verifiable: Verdict::not_asked(),
+        gates: inputs.gates.clone(),
     };
     let candidate = match &inputs.repository {
         RepositoryAnswer::Release(candidate) => candidate,
@@ -310,52 +105,117 @@ fn available(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
     Verdict::yes("available", text)
 }
 
+/// A person who insists takes what `liftable` says upon himself.
+fn unless_overridden(inputs: &DecisionInputs<'_>, liftable: Option<Verdict>) -> Option<Verdict> {
+    let verdict = liftable?;
+    Some(match &inputs.overridden {
+        Some(word) => {
+            let text = format!("overridden ({}): {}", word.reason, verdict.reason);
+            Verdict::yes("overridden", text)
+        }
+        None => verdict,
+    })
+}
+
+/// What a person said comes first, so that it is what is shown; but an override of it overrides
+/// nothing else: what failed here, and what the publisher halted or never meant to be gone back to,
+/// have ways out of their own.
 fn wanted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {
-    let image = &candidate.image;
-    if let Some(hold) = &inputs.state.hold {
-        return Verdict::no(
-            "held",
-            format!("held since {}: {}", hold.since, hold.reason),
-            "`switchback unhold` lets updates go on",
-        );
+    let word = unless_overridden(inputs, held_or_pinned(inputs, &candidate.image));
+    if let Some(word) = word.as_ref().filter(|word| word.answer == Answer::No) {
+        return word.clone();
     }
+    let after = || unless_overridden(inputs, consent_or_gates(inputs, &candidate.image));
+    unwanted(inputs, candidate)
+        .or(word)
+        .or_else(after)
+        .unwrap_or_else(|| {
+            Verdict::yes(
+                "wanted",
+                "the channel names it, nobody holds the device, it has not failed here",
+            )
+        })
+}
+
+/// What no person at the device overrides.
+fn unwanted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Option<Verdict> {
+    let image = &candidate.image;
     if candidate.halted {
-        return Verdict::no(
+        return Some(Verdict::no(
             "halted",
             "the channel is halted by its publisher",
             "the publisher resumes it (`switchback-repo channel set --resume`)",
-        );
+        ));
     }
     if let Some(failed) = inputs.state.failure_of(&image.sha256) {
-        return Verdict::no(
+        return Some(Verdict::no(
             "known-bad",
             format!(
                 "version {} failed here on {}: {}",
                 image.version, failed.at, failed.reason
             ),
             "publish a corrected release, or `switchback update --retry` to try it once more",
-        );
+        ));
     }
     let running = inputs
         .state
         .slot(inputs.booted)
         .image()
         .map_or(0, |running| running.sequence);
-    if image.sequence < running && !candidate.allow_downgrade {
-        return Verdict::no(
-            "older",
-            format!(
-                "release number {} is older than the running {running}, and the channel does not \
-                 allow going back",
-                image.sequence
-            ),
-            "publish with `--allow-downgrade`, or `switchback rollback` on the device",
+    (image.sequence < running && !candidate.allow_downgrade).then(|| {
+        let text = format!(
+            "release number {} is older than the running {running}, and the channel does not \
+             allow going back",
+            image.sequence
         );
+        let way_out = "publish with `--allow-downgrade`, or `switchback rollback` on the device";
+        Verdict::no("older", text, way_out)
+    })
+}
+
+fn consent_or_gates(inputs: &DecisionInputs<'_>, image: &ImageIdentity) -> Option<Verdict> {
+    if inputs.consent_required && inputs.state.approved != Some(image.sha256) {
+        return Some(Verdict::no(
+            "consent",
+            format!("version {} waits for a person's consent", image.version),
+            "`switchback approve` gives it",
+        ));
     }
-    Verdict::yes(
-        "wanted",
-        "the channel names it, nobody holds the device, it has not failed here",
-    )
+    let closed = gate::closed_before_update(&inputs.gates, Question::Wanted)?;
+    Some(not_through(inputs, closed))
+}
+
+/// What a person said about all updates of this device.
+fn held_or_pinned(inputs: &DecisionInputs<'_>, image: &ImageIdentity) -> Option<Verdict> {
+    let state = inputs.state;
+    if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(inputs.now)) {
+        let until = hold.until.map(|until| format!(" until {until}"));
+        let text = format!(
+            "held since {}{}: {}",
+            hold.since,
+            until.unwrap_or_default(),
+            hold.reason
+        );
+        let verdict = Verdict::no("held", text, "`switchback unhold` lets updates go on");
+        return Some(verdict.asked_again(hold.until));
+    }
+    let pin = state.pin.as_ref()?;
+    (pin.version != image.version).then(|| {
+        let text = format!(
+            "pinned to version {} since {}: {}",
+            pin.version, pin.since, pin.reason
+        );
+        Verdict::no(
+            "pinned",
+            text,
+            "`switchback unpin` lets other versions come",
+        )
+    })
+}
+
+fn not_through(inputs: &DecisionInputs<'_>, closed: gate::Closed) -> Verdict {
+    let again = gate::asked_again(inputs.now, closed.opens);
+    Verdict::no(&closed.code, closed.detail, closed.way_out).asked_again(Some(again))
 }
 
 fn risk(inputs: &DecisionInputs<'_>) -> Verdict {
@@ -370,12 +230,28 @@ fn risk(inputs: &DecisionInputs<'_>) -> Verdict {
             "wait for it to end",
         );
     }
+    if let Some(verdict) = unless_overridden(inputs, risky(inputs)) {
+        return verdict;
+    }
+    let asked = inputs.gates.iter().filter(|gate| gate.before_update());
+    Verdict::yes(
+        "acceptable",
+        match asked.count() {
+            0 => "the running system is healthy, nothing else is under way".into(),
+            count => format!(
+                "the running system is healthy, nothing else is under way, {count} gates are open"
+            ),
+        },
+    )
+}
+
+fn risky(inputs: &DecisionInputs<'_>) -> Option<Verdict> {
     if let Some(pause) = inputs
         .pause
         .as_ref()
         .filter(|pause| inputs.now < pause.until)
     {
-        return Verdict::no(
+        let verdict = Verdict::no(
             "waiting",
             format!(
                 "the last attempt failed ({}); the next is made after {}",
@@ -383,18 +259,17 @@ fn risk(inputs: &DecisionInputs<'_>) -> Verdict {
             ),
             "`switchback update` tries at once",
         );
+        return Some(verdict.asked_again(Some(pause.until)));
     }
-    match &inputs.health {
-        Ok(()) => Verdict::yes(
-            "acceptable",
-            "the running system is healthy, nothing else is under way",
-        ),
-        Err(detail) => Verdict::no(
+    if let Err(detail) = &inputs.health {
+        return Some(Verdict::no(
             "not-healthy",
             detail.as_str(),
             "an update starts only from a healthy system, so that there is one to come back to",
-        ),
+        ));
     }
+    let closed = gate::closed_before_update(&inputs.gates, Question::Risk)?;
+    Some(not_through(inputs, closed))
 }
 
 fn trusted(inputs: &DecisionInputs<'_>, candidate: &Candidate) -> Verdict {

@@ -1,139 +1,16 @@
-//! The service on a real private bus, driven by a client; and its description in `docs/dbus/`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! Orders become commands for the driver; what the driver says becomes properties and signals.
 
-use std::path::Path;
-use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use switchback_dbus_api::{JobProxy, ManagerProxy, Options};
-use switchbackd::bus::{self, Bus, Shared};
-use switchbackd::driver::{Command, JobEnd, Message, Refused, View};
+use switchback_dbus_api::{JobProxy, Options};
+use switchback_update_core::Before;
+use switchbackd::driver::{Command, InhibitMode, JobEnd, Message, Refused, View, Wish};
 use switchbackd::fetch::BundlePlace;
-use tokio::sync::{mpsc, watch};
-use zbus::{Connection, Variant};
+use zbus::Variant;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A `dbus-daemon` of our own, killed when dropped.
-struct PrivateBus {
-    daemon: Child,
-    address: String,
-    _directory: tempfile::TempDir,
-}
-
-impl PrivateBus {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("bus");
-        let config = directory.path().join("bus.conf");
-        let text = format!(
-            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context='default'><allow own='*'/><allow send_destination='*'/>\
-             <allow receive_sender='*'/></policy></busconfig>",
-            socket.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut daemon = Process::new("dbus-daemon")
-            .arg(format!("--config-file={}", config.display()))
-            .args(["--nofork", "--print-address"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("dbus-daemon is installed (apt-get install dbus-daemon)");
-        // The address is printed once the bus listens.
-        let mut first = String::new();
-        let mut output = std::io::BufReader::new(daemon.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut output, &mut first).unwrap();
-        let address = first.trim().to_owned();
-        Self {
-            daemon,
-            address,
-            _directory: directory,
-        }
-    }
-}
-
-impl Drop for PrivateBus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-/// The service on a bus, with a test in the place of the driver.
-struct Served {
-    _bus: PrivateBus,
-    connection: Connection,
-    manager: ManagerProxy<'static>,
-    commands: mpsc::UnboundedReceiver<Message>,
-    view: watch::Sender<Arc<View>>,
-    ends: mpsc::UnboundedSender<JobEnd>,
-}
-
-async fn served() -> Served {
-    let private = PrivateBus::start();
-    let (driver, commands) = mpsc::unbounded_channel();
-    let (view, receiver) = watch::channel(Arc::new(View::default()));
-    let (ends, job_ends) = mpsc::unbounded_channel();
-    let address = private.address.clone();
-    tokio::spawn(bus::serve(
-        Bus::At(address.clone()),
-        Shared::new(driver, receiver),
-        job_ends,
-    ));
-    let connection = zbus::connection::Builder::address(address.as_str())
-        .build()
-        .await
-        .unwrap();
-    let dbus = zbus::fdo::DBusProxy::new(&connection).await.unwrap();
-    let mut owners = dbus.receive_name_owner_changed().await.unwrap();
-    let name = switchback_dbus_api::BUS_NAME.try_into().unwrap();
-    if !dbus.name_has_owner(name).await.unwrap() {
-        tokio::time::timeout(PATIENCE, async {
-            while let Some(change) = owners.next().await {
-                if change.args().unwrap().name == switchback_dbus_api::BUS_NAME {
-                    return;
-                }
-            }
-        })
-        .await
-        .expect("the service takes its name");
-    }
-    let manager = ManagerProxy::builder(&connection)
-        .cache_properties(zbus::proxy::CacheProperties::No)
-        .build()
-        .await
-        .unwrap();
-    Served {
-        _bus: private,
-        connection,
-        manager,
-        commands,
-        view,
-        ends,
-    }
-}
-
-/// Answers the next command as the driver would.
-async fn answer(
-    commands: &mut mpsc::UnboundedReceiver<Message>,
-    with: Result<(), Refused>,
-) -> Command {
-    let message = tokio::time::timeout(PATIENCE, commands.recv())
-        .await
-        .unwrap();
-    let Some(Message::Command { command, reply }) = message else {
-        panic!("{message:?}")
-    };
-    reply.send(with).unwrap();
-    command
-}
+use super::rig::{PATIENCE, answer, served};
 
 #[tokio::test]
 async fn properties_are_the_drivers_last_view() {
@@ -176,6 +53,7 @@ async fn job_lives_from_the_call_to_its_end_and_is_signalled() {
         .send(JobEnd {
             job,
             result: "done",
+            code: "up-to-date".into(),
             message: "fine".into(),
         })
         .unwrap();
@@ -190,6 +68,7 @@ async fn job_lives_from_the_call_to_its_end_and_is_signalled() {
     );
     assert_eq!(proxy.state().await.unwrap(), "done");
     assert_eq!(proxy.message().await.unwrap(), "fine");
+    assert_eq!(proxy.result().await.unwrap(), "up-to-date");
 }
 
 #[tokio::test]
@@ -301,17 +180,128 @@ async fn phase_changes_are_signalled() {
     assert_eq!(signal.args().unwrap().to, "installing");
 }
 
-#[test]
-fn description_in_the_docs_is_up_to_date() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dbus/org.switchback.Update1.xml");
-    let now = bus::describe();
-    if std::env::var_os("SWITCHBACK_GENERATE").is_some() {
-        std::fs::write(&path, &now).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == now,
-        "docs/dbus is out of date: run `cargo xtask generate`"
+#[tokio::test]
+async fn override_carries_its_reason_and_who_gave_it() {
+    let mut served = served().await;
+    let manager = served.manager.clone();
+    let call = tokio::spawn(async move {
+        let options = Options::from([("override", Variant::from("ticket 7"))]);
+        manager.install(options).await
+    });
+    let command = answer(&mut served.commands, Ok(())).await;
+    let Command::Install { wish, .. } = command else {
+        panic!("{command:?}")
+    };
+    let expected = Wish {
+        retry: false,
+        overriding: Some("ticket 7, user 0".into()),
+    };
+    assert_eq!(wish, expected);
+    call.await.unwrap().unwrap();
+    let options = Options::from([("override", Variant::from(" "))]);
+    assert!(served.manager.install(options).await.is_err());
+}
+
+#[tokio::test]
+async fn hold_has_an_end_that_is_a_time() {
+    let mut served = served().await;
+    let hold = |until: &'static str| {
+        let manager = served.manager.clone();
+        async move {
+            let options = Options::from([("until", Variant::from(until))]);
+            manager.hold("fair", options).await
+        }
+    };
+    let error = hold("tomorrow").await.unwrap_err().to_string();
+    assert!(error.contains("2026-11-25T12:00:00Z"), "{error}");
+    let call = tokio::spawn(hold("2027-01-01T00:00:00Z"));
+    let command = answer(&mut served.commands, Ok(())).await;
+    let Command::Hold { until, .. } = command else {
+        panic!("{command:?}")
+    };
+    assert_eq!(until.unwrap().to_string(), "2027-01-01T00:00:00Z");
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn inhibitor_lasts_as_long_as_its_file_descriptor() {
+    let mut served = served().await;
+    let manager = &served.manager;
+    let held = manager
+        .inhibit("update:restart", "player", "a film", "block")
+        .await
+        .unwrap();
+    let Some(Message::Inhibit(inhibitor)) = served.commands.recv().await else {
+        panic!()
+    };
+    assert_eq!(
+        (inhibitor.who.as_str(), inhibitor.why.as_str()),
+        ("player", "a film")
     );
+    assert_eq!(
+        (inhibitor.before, inhibitor.mode),
+        (Before::Both, InhibitMode::Block)
+    );
+    let quiet = tokio::time::timeout(Duration::from_millis(100), served.commands.recv());
+    assert!(quiet.await.is_err(), "it is held");
+    drop(held);
+    let message = tokio::time::timeout(PATIENCE, served.commands.recv())
+        .await
+        .unwrap();
+    assert!(matches!(message, Some(Message::Uninhibit(id)) if id == inhibitor.id));
+    let refused = manager.inhibit("update", "player", "a film", "delay").await;
+    assert!(refused.unwrap_err().to_string().contains("InvalidArgs"));
+}
+
+#[tokio::test]
+async fn restart_that_applications_delay_is_told() {
+    let served = served().await;
+    let mut told = served.manager.receive_prepare_for_restart().await.unwrap();
+    let mut view = View {
+        phase: "on-trial".into(),
+        version: "3".into(),
+        ..View::default()
+    };
+    view.restart.pending = true;
+    view.restart.waits_for = "applications".into();
+    view.restart.again = "2026-12-01T00:05:00Z".into();
+    served.view.send_replace(Arc::new(view));
+    let signal = tokio::time::timeout(PATIENCE, told.next())
+        .await
+        .unwrap()
+        .unwrap();
+    let signal = signal.args().unwrap();
+    assert_eq!((signal.version, signal.latest), ("3", 1_796_083_500));
+}
+
+#[tokio::test]
+async fn job_shows_its_progress_and_can_be_called_off() {
+    let mut served = served().await;
+    let manager = served.manager.clone();
+    let call = tokio::spawn(async move { manager.install(Options::new()).await });
+    let Command::Install { job, .. } = answer(&mut served.commands, Ok(())).await else {
+        panic!()
+    };
+    let proxy = JobProxy::builder(&served.connection)
+        .path(call.await.unwrap().unwrap())
+        .build()
+        .await
+        .unwrap();
+    let mut changes = proxy.receive_progress_changed().await;
+    let mut view = View::default();
+    view.progress.done = 5;
+    view.progress.total = 10;
+    served.view.send_replace(Arc::new(view));
+    let change = tokio::time::timeout(PATIENCE, changes.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(change.get().await.unwrap().done, 5);
+    let cancel = tokio::spawn(async move { proxy.cancel(Options::new()).await });
+    let command = answer(&mut served.commands, Ok(())).await;
+    assert!(
+        matches!(command, Command::CancelJob(found) if found == job),
+        "{command:?}"
+    );
+    cancel.await.unwrap().unwrap();
 }
