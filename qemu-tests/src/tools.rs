@@ -82,6 +82,15 @@ pub const TEST_TOOLS: &[Tool] = &[
         "erofs-utils",
         "mkfs.erofs: images that the publisher looks into",
     ),
+    tool(
+        "postgresql",
+        "a cluster of its own for the fleet server's tests",
+    ),
+    tool(
+        "swupdate",
+        "a client of others for the fleet server's tests",
+    ),
+    tool("cpio", "makes update files for that client"),
 ];
 
 /// Needed for the U-Boot board.

@@ -56,6 +56,18 @@ pub(crate) fn generate() -> anyhow::Result<()> {
         &[("SWITCHBACK_GENERATE", "1")],
     )?;
     cargo_with(
+        &[
+            "test",
+            "--quiet",
+            "--package",
+            "switchback-server",
+            "--test",
+            "fleet",
+            "description",
+        ],
+        &[("SWITCHBACK_GENERATE", "1")],
+    )?;
+    cargo_with(
         &["test", "--quiet", "--workspace", "--exclude", "qemu-tests"],
         &[("INSTA_UPDATE", "always")],
     )

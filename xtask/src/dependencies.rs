@@ -85,7 +85,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("qemu-tests", &["switchback-types", "switchback-testkit"]),
     (
         "xtask",
-        &["qemu-tests", "switchback-dbus-api", "switchback-testkit"],
+        &[
+            "qemu-tests",
+            "switchback-dbus-api",
+            "switchback-rollout",
+            "switchback-testkit",
+        ],
     ),
 ];
 

@@ -6,6 +6,7 @@ mod check;
 mod conformance;
 mod dependencies;
 mod dist;
+mod fleet;
 mod process;
 mod record;
 mod scenarios;
@@ -40,6 +41,11 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
                         [--quick]
                      what an update costs, ours beside what Debian has, on images built here; hours
                      (--quick: small images of two pairs, minutes); N minutes for a peer's program
+cargo xtask bench server [--devices N,N]
+                     idle polls of the fleet server on one core (1,000, 100,000 and 1,000,000 devices)
+cargo xtask fleet [--devices N]
+                     whole rollouts over model devices under the real planner, and how many a bad release
+                     reached, beside waves by time alone and everyone at once (10,000 unless told)
 cargo xtask bench device [--seconds N] [--programs DIRECTORY]
                      memory, wakeups, bytes and calls of the daemon, at rest for N seconds and while it updates,
                      beside the daemons that Debian has (as root: loop devices, a mount namespace);
@@ -70,9 +76,11 @@ fn main() -> ExitCode {
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
         ["record-bootloaders", rest @ ..] => record::run_from(rest),
         ["torture", rest @ ..] => torture::run_from(rest),
+        ["bench", "server", rest @ ..] => bench::server::run_from(rest),
         ["bench", "delta", rest @ ..] => bench::run_from(rest),
         ["bench", "device", rest @ ..] => bench::device::run_from(rest),
         ["conformance", rest @ ..] => conformance::run_from(rest),
+        ["fleet", rest @ ..] => fleet::run_from(rest),
         ["replay", log] => simulate::replay_log(log),
         ["dist"] => dist::tree(None).map(drop),
         ["dist", directory] => dist::tree(Some(directory)).map(drop),

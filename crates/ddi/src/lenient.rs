@@ -14,7 +14,10 @@ pub(crate) fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Res
             limit: MAX_BODY_BYTES,
         });
     }
-    serde_json::from_slice(bytes).map_err(|source| DdiError::Json { what, source })
+    // An object, not a list of its fields, which serde would take for the same.
+    serde_json::from_slice(bytes)
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
+        .map_err(|source| DdiError::Json { what, source })
 }
 
 /// A text, number or boolean as text; nothing for the rest.

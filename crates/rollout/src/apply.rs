@@ -2,8 +2,8 @@
 
 use switchback_types::Timestamp;
 
+use crate::action::Action;
 use crate::attempt::{Attempt, Attempts, Cancel, Outcome, Revert};
-use crate::plan::Action;
 use crate::rollout::{Phase, Rollout};
 
 impl Rollout {
@@ -73,26 +73,6 @@ impl Rollout {
                     attempt.revert = Some(Revert::Offered);
                 }
             }
-        }
-    }
-}
-
-impl Action {
-    /// The device that it is about.
-    #[must_use]
-    pub fn device(&self) -> Option<&str> {
-        match self {
-            Self::Offer { device, .. }
-            | Self::Withdraw { device }
-            | Self::Cancel { device }
-            | Self::Silent { device }
-            | Self::Revert { device } => Some(device),
-            Self::Start
-            | Self::OpenWave { .. }
-            | Self::Pause { .. }
-            | Self::BeginRevert { .. }
-            | Self::FinishRevert
-            | Self::Finish => None,
         }
     }
 }

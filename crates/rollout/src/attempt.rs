@@ -74,6 +74,9 @@ pub struct Attempt {
     pub number: u32,
     /// When it was offered.
     pub offered_at: Timestamp,
+    /// Whether somebody at the device agreed, where that is needed.
+    #[serde(default)]
+    pub confirmed: bool,
     /// When the device asked for what is in the offer: from then on it counts as reached.
     pub taken_at: Option<Timestamp>,
     /// How it ended.
@@ -99,6 +102,7 @@ impl Attempt {
             wave,
             number,
             offered_at: now,
+            confirmed: false,
             taken_at: None,
             outcome: Outcome::Pending,
             ended_at: None,

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use switchback_types::Timestamp;
 
+use crate::action::Action;
 use crate::attempt::{Attempts, Outcome};
 use crate::filter::Filter;
-use crate::plan::Action;
 use crate::rollout::{Phase, Rollout};
 
 /// What a person wants.

@@ -111,6 +111,9 @@ pub struct Definition {
     /// Somebody else than the author must agree first.
     #[serde(default)]
     pub needs_approval: bool,
+    /// Somebody at the device must agree as well.
+    #[serde(default)]
+    pub needs_confirmation: bool,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -214,6 +217,7 @@ impl Definition {
             retries: 0,
             manual: false,
             needs_approval: false,
+            needs_confirmation: false,
             not_before: None,
             barrier: None,
             freeze: Vec::new(),

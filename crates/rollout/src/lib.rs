@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod action;
 mod amount;
 mod apply;
 mod attempt;
@@ -37,11 +38,14 @@ mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod gates;
+#[cfg(feature = "model")]
+pub mod model;
 mod plan;
 mod report;
 mod rollout;
 mod waiting;
 
+pub use action::{Action, DeviceFacts, MAX_OFFERS_PER_TURN, Moment, Planned};
 pub use amount::{Amount, ParseAmountError, Share};
 pub use attempt::{Attempt, Attempts, Cancel, Outcome, Revert};
 pub use calendar::{Day, Window};
@@ -51,9 +55,9 @@ pub use definition::{
     Barrier, Definition, DefinitionError, MAX_NAME_CHARS, MAX_WAVES, MAX_WINDOWS, OnBrokenGate,
     Plan, Target, Wave,
 };
-pub use filter::{Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
+pub use filter::{Filter, FilterError, Labels, MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 pub use gates::{BrokenGate, Gates, Tally, Threshold};
-pub use plan::{Action, DeviceFacts, MAX_OFFERS_PER_TURN, Moment, Planned, plan};
+pub use plan::plan;
 pub use report::{Report, report};
 pub use rollout::{Phase, Rollout};
 pub use waiting::Waiting;

@@ -25,6 +25,10 @@ pub enum Report<'a> {
     Cancelled,
     /// It could not stop.
     CancelRefused,
+    /// Somebody at the device agreed.
+    Confirmed,
+    /// Somebody at the device did not agree: it is offered no more until a person says so.
+    Denied,
 }
 
 /// Takes in what a device says of its attempt at `identity`. Returns whether that changed
@@ -48,7 +52,7 @@ fn on_the_way_back(attempt: &mut Attempt, report: Report<'_>) {
         Report::Claims { runs: None } | Report::Failed | Report::RolledBack | Report::Cancelled => {
             true
         }
-        Report::Taken | Report::CancelRefused => false,
+        Report::Taken | Report::CancelRefused | Report::Confirmed | Report::Denied => false,
     };
     if done {
         attempt.revert = Some(Revert::Done);
@@ -68,9 +72,11 @@ fn forward(attempt: &mut Attempt, identity: &str, report: Report<'_>, now: Times
                 attempt.end(Outcome::Succeeded, now);
             }
         }
-        // Before the restart it still runs the old one: only afterwards this says something.
-        Report::Runs(_) => {
-            if attempt.outcome == Outcome::Succeeded {
+        // Before the restart it still runs the old one: only afterwards this says something. A
+        // third one was brought to it by somebody else.
+        Report::Runs(runs) => {
+            let old = attempt.previous.as_deref().is_none_or(|old| old == runs);
+            if attempt.outcome == Outcome::Succeeded && old {
                 attempt.end(Outcome::RolledBack, now);
             }
         }
@@ -85,9 +91,17 @@ fn forward(attempt: &mut Attempt, identity: &str, report: Report<'_>, now: Times
         Report::RolledBack if open || attempt.outcome == Outcome::Succeeded => {
             attempt.end(Outcome::RolledBack, now);
         }
-        Report::Cancelled if attempt.is_in_flight() => attempt.end(Outcome::Cancelled, now),
+        Report::Cancelled | Report::Denied if attempt.is_in_flight() => {
+            attempt.end(Outcome::Cancelled, now);
+        }
+        Report::Confirmed if attempt.is_in_flight() => attempt.confirmed = true,
         Report::CancelRefused if attempt.is_in_flight() => attempt.cancel = Some(Cancel::Refused),
-        Report::Failed | Report::RolledBack | Report::Cancelled | Report::CancelRefused => {}
+        Report::Failed
+        | Report::RolledBack
+        | Report::Cancelled
+        | Report::CancelRefused
+        | Report::Confirmed
+        | Report::Denied => {}
     }
 }
 

@@ -7,11 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
-#[allow(dead_code, reason = "each test crate uses a part of it")]
-mod model;
-
-use model::{Device, Fate, Model, definition, device};
 use proptest::prelude::*;
+use switchback_rollout::model::{Device, Fate, Model, definition, device};
 use switchback_rollout::{Command, OnBrokenGate, Phase, Plan, Wave};
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -125,7 +122,7 @@ proptest! {
         let mut wanted = definition();
         wanted.plan = plan;
         let first = wanted.plan.waves[0].reach.of(count);
-        let mut model = Model::new(wanted, model::fleet(count, fate));
+        let mut model = Model::new(wanted, switchback_rollout::model::fleet(count, fate));
         model.run_until(8, |_| false);
         let exposed = model.exposed().len();
         prop_assert!(exposed * 2 <= first * 3, "{} of a first wave of {}", exposed, first);
@@ -143,7 +140,7 @@ proptest! {
                 in_flight: None,
                 per_hour: None,
             };
-            let mut model = Model::new(wanted, model::fleet(count, Fate::Well(0)));
+            let mut model = Model::new(wanted, switchback_rollout::model::fleet(count, Fate::Well(0)));
             model.act();
             model.exposed()
         };

@@ -6,10 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[allow(dead_code, reason = "each test crate uses a part of it")]
-mod model;
-
-use model::{Fate, Model, START, definition, device, fleet};
+use switchback_rollout::model::{Fate, Model, START, definition, device, fleet};
 use switchback_rollout::{
     Action, Amount, Barrier, Command, OnBrokenGate, Outcome, Phase, Plan, Refused, Share,
     Threshold, Waiting, Wave, Window,
@@ -82,7 +79,7 @@ fn silence_pauses_within_the_deadline_and_a_turn() {
         .max()
         .unwrap();
     let late = model.now.unix() - last_taken.unix() - i64::from(definition.deadline);
-    assert!(late <= 2 * model::STEP, "{late} s");
+    assert!(late <= 2 * switchback_rollout::model::STEP, "{late} s");
     assert_eq!(
         model.attempts.len(),
         100,

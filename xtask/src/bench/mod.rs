@@ -17,6 +17,7 @@ mod ours;
 mod pairs;
 mod peers;
 mod record;
+pub(crate) mod server;
 mod table;
 
 use std::fs::File;

@@ -21,6 +21,18 @@ pub const MAX_FILTER_BYTES: usize = 4096;
 /// Most parentheses and `not` within each other.
 pub const MAX_FILTER_DEPTH: usize = 32;
 
+/// What filters look at: names and values.
+pub trait Labels: fmt::Debug {
+    /// The value of a label.
+    fn label(&self, name: &str) -> Option<&str>;
+}
+
+impl Labels for BTreeMap<String, String> {
+    fn label(&self, name: &str) -> Option<&str> {
+        self.get(name).map(String::as_str)
+    }
+}
+
 /// Says of a device's labels whether it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(Node);
@@ -55,26 +67,26 @@ impl Filter {
     /// Whether a device with these labels is meant. A label that a device does not have equals
     /// nothing: `hw != x` holds for it.
     #[must_use]
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches(&self, labels: &dyn Labels) -> bool {
         self.0.matches(labels)
     }
 }
 
 impl Node {
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn matches(&self, labels: &dyn Labels) -> bool {
         match self {
             Self::All => true,
             Self::Or(parts) => parts.iter().any(|part| part.matches(labels)),
             Self::And(parts) => parts.iter().all(|part| part.matches(labels)),
             Self::Not(part) => !part.matches(labels),
-            Self::Has(label) => labels.contains_key(label),
-            Self::Is(label, value) => labels.get(label) == Some(value),
-            Self::IsNot(label, value) => labels.get(label) != Some(value),
+            Self::Has(label) => labels.label(label).is_some(),
+            Self::Is(label, value) => labels.label(label) == Some(value),
+            Self::IsNot(label, value) => labels.label(label) != Some(value),
             Self::In(label, values) => labels
-                .get(label)
-                .is_some_and(|found| values.contains(found)),
+                .label(label)
+                .is_some_and(|found| values.iter().any(|value| value == found)),
             Self::Like(label, pattern) => labels
-                .get(label)
+                .label(label)
                 .is_some_and(|found| like(pattern.as_bytes(), found.as_bytes())),
         }
     }

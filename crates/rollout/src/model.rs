@@ -1,8 +1,17 @@
-//! A fleet of model devices that poll, update, fail and fall silent, under the real planner.
+//! A fleet of model devices that poll, update, fail and fall silent, under the real planner: for
+//! tests and for `cargo xtask fleet`. It checks at every step that no more devices are reached
+//! than the wave allows and that the planner repeats itself, and panics when not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a model for tests, which fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use switchback_rollout::{
+use crate::{
     Action, Attempt, Attempts, Definition, DeviceFacts, Filter, Moment, Outcome, Phase, Report,
     Revert, Rollout, Tally, Target, Waiting, plan, report,
 };
@@ -10,7 +19,7 @@ use switchback_types::Timestamp;
 
 /// What a device does with the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// Runs it after this many seconds.
     Well(i64),
     /// Goes back after this many seconds.
@@ -28,36 +37,36 @@ pub(crate) enum Fate {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Device {
-    pub(crate) id: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) runs: String,
-    pub(crate) heard_at: Timestamp,
-    pub(crate) fate: Fate,
+pub struct Device {
+    pub id: String,
+    pub labels: BTreeMap<String, String>,
+    pub runs: String,
+    pub heard_at: Timestamp,
+    pub fate: Fate,
     /// Polls every so many seconds, from this offset; not at all when 0.
-    pub(crate) every: i64,
-    pub(crate) offset: i64,
+    pub every: i64,
+    pub offset: i64,
     taken_at: Option<Timestamp>,
     well_since: Option<Timestamp>,
     dead: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
-    pub(crate) rollout: Rollout,
-    pub(crate) attempts: Attempts,
-    pub(crate) devices: Vec<Device>,
-    pub(crate) now: Timestamp,
-    pub(crate) waiting: Option<Waiting>,
+pub struct Model {
+    pub rollout: Rollout,
+    pub attempts: Attempts,
+    pub devices: Vec<Device>,
+    pub now: Timestamp,
+    pub waiting: Option<Waiting>,
     /// All that was ever done, with its time.
-    pub(crate) log: Vec<(Timestamp, Action)>,
+    pub log: Vec<(Timestamp, Action)>,
 }
 
-pub(crate) const START: i64 = 1_700_000_000;
+pub const START: i64 = 1_700_000_000;
 /// Seconds of one turn.
-pub(crate) const STEP: i64 = 60;
+pub const STEP: i64 = 60;
 
-pub(crate) fn definition() -> Definition {
+pub fn definition() -> Definition {
     let target = Target {
         release: "gateway/2".into(),
         identity: "new".into(),
@@ -65,7 +74,7 @@ pub(crate) fn definition() -> Definition {
     Definition::new("spring", target, Filter::ALL)
 }
 
-pub(crate) fn device(number: usize, fate: Fate) -> Device {
+pub fn device(number: usize, fate: Fate) -> Device {
     Device {
         id: format!("device-{number}"),
         labels: BTreeMap::from([("hw".to_owned(), format!("rev{}", number % 3))]),
@@ -80,12 +89,12 @@ pub(crate) fn device(number: usize, fate: Fate) -> Device {
     }
 }
 
-pub(crate) fn fleet(count: usize, fate: Fate) -> Vec<Device> {
+pub fn fleet(count: usize, fate: Fate) -> Vec<Device> {
     (0..count).map(|number| device(number, fate)).collect()
 }
 
 impl Model {
-    pub(crate) fn new(definition: Definition, devices: Vec<Device>) -> Self {
+    pub fn new(definition: Definition, devices: Vec<Device>) -> Self {
         let now = Timestamp::from_unix(START);
         let mut devices = devices;
         for device in &mut devices {
@@ -103,7 +112,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn exposed(&self) -> BTreeSet<String> {
+    pub fn exposed(&self) -> BTreeSet<String> {
         let exposed = self
             .attempts
             .iter()
@@ -111,12 +120,12 @@ impl Model {
         exposed.map(|(device, _)| device.clone()).collect()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    pub fn tally(&self) -> Tally {
         Tally::of(self.attempts.values(), None)
     }
 
     /// One turn: time passes, devices speak, the planner acts until it waits.
-    pub(crate) fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.now = self.now.plus_seconds(STEP);
         for index in 0..self.devices.len() {
             self.poll(index);
@@ -125,7 +134,7 @@ impl Model {
     }
 
     /// Turns until `done`, at most so many hours.
-    pub(crate) fn run_until(&mut self, hours: i64, done: impl Fn(&Self) -> bool) -> bool {
+    pub fn run_until(&mut self, hours: i64, done: impl Fn(&Self) -> bool) -> bool {
         for _ in 0..hours * 3600 / STEP {
             if done(self) {
                 return true;
@@ -135,7 +144,7 @@ impl Model {
         done(self)
     }
 
-    pub(crate) fn act(&mut self) {
+    pub fn act(&mut self) {
         // Silent devices, a broken gate, offers taken back: a few turns follow at once.
         for _ in 0..100 {
             let facts: Vec<DeviceFacts<'_>> = self
@@ -274,7 +283,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn outcomes(&self, outcome: Outcome) -> usize {
+    pub fn outcomes(&self, outcome: Outcome) -> usize {
         self.attempts
             .values()
             .filter(|attempt| attempt.outcome == outcome)

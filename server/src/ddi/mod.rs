@@ -1,0 +1,221 @@
+//! hawkBit's DDI v1, for devices.
+
+mod artifacts;
+mod confirmation;
+mod deployment;
+mod feedback;
+mod poll;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
+use axum::http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+
+pub(crate) use feedback::keep as keep_device;
+
+use crate::access::token;
+use crate::app::{App, now};
+use crate::control::ControlError;
+use crate::fleet::DeviceState;
+use crate::secret::TokenHash;
+use crate::serve::{Peer, Scheme};
+
+/// All addresses of DDI v1.
+pub fn router() -> Router<Arc<App>> {
+    let device = Router::new()
+        .route("/", get(poll::poll))
+        .route("/softwaremodules/{module}/artifacts", get(artifacts::list))
+        .route(
+            "/softwaremodules/{module}/artifacts/{file}",
+            get(artifacts::file),
+        )
+        .route("/deploymentBase/{action}", get(deployment::deployment))
+        .route(
+            "/deploymentBase/{action}/feedback",
+            post(feedback::deployment),
+        )
+        .route("/configData", put(feedback::config_data))
+        .route("/cancelAction/{action}", get(deployment::cancel))
+        .route("/cancelAction/{action}/feedback", post(feedback::cancel))
+        .route("/installedBase/{action}", get(deployment::installed))
+        .route("/installedBase", put(feedback::installed))
+        .route("/confirmationBase", get(confirmation::base))
+        .route(
+            "/confirmationBase/activateAutoConfirm",
+            post(confirmation::activate),
+        )
+        .route(
+            "/confirmationBase/deactivateAutoConfirm",
+            post(confirmation::deactivate),
+        )
+        .route("/confirmationBase/{action}", get(confirmation::offer))
+        .route(
+            "/confirmationBase/{action}/feedback",
+            post(confirmation::feedback),
+        )
+        .route("/token", post(feedback::rotate))
+        .layer(DefaultBodyLimit::max(switchback_ddi::MAX_BODY_BYTES));
+    // hawkBit's clients ask with and without the last slash.
+    Router::new()
+        .route("/{tenant}/controller/v1/{device}/", get(poll::poll))
+        .nest("/{tenant}/controller/v1/{device}", device)
+}
+
+/// Why a device is refused.
+#[derive(Debug)]
+pub enum Refused {
+    /// No token, or a wrong one.
+    Unauthorized,
+    /// A person must let it in first, or its token was taken back.
+    Forbidden,
+    /// There is no such thing for this device.
+    Missing,
+    /// It is over.
+    Gone,
+    /// The body cannot be read.
+    Body(switchback_ddi::DdiError),
+    /// Too many at once.
+    Later(u32),
+    /// The server cannot keep it now.
+    Unavailable,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let wait = |status: StatusCode, seconds: u32| {
+            (status, [(RETRY_AFTER, seconds.to_string())]).into_response()
+        };
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED.into_response(),
+            Self::Forbidden => StatusCode::FORBIDDEN.into_response(),
+            Self::Missing => StatusCode::NOT_FOUND.into_response(),
+            Self::Gone => StatusCode::GONE.into_response(),
+            Self::Body(why) => {
+                let status = match why {
+                    switchback_ddi::DdiError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                (status, why.to_string()).into_response()
+            }
+            Self::Later(seconds) => wait(StatusCode::TOO_MANY_REQUESTS, seconds),
+            Self::Unavailable => wait(StatusCode::SERVICE_UNAVAILABLE, 30),
+        }
+    }
+}
+
+impl From<ControlError> for Refused {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Missing(_) => Self::Missing,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+impl From<crate::store::StoreError> for Refused {
+    fn from(_: crate::store::StoreError) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<switchback_ddi::DdiError> for Refused {
+    fn from(error: switchback_ddi::DdiError) -> Self {
+        Self::Body(error)
+    }
+}
+
+/// The device that asks, known by its token.
+#[derive(Debug)]
+pub struct Asking {
+    /// Its name.
+    pub id: String,
+    /// The base of the addresses that it is given.
+    pub base: String,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    tenant: String,
+    device: String,
+}
+
+impl FromRequestParts<Arc<App>> for Asking {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
+        let path = Path::<Address>::from_request_parts(parts, app).await;
+        let Path(Address { tenant, device }) = path.map_err(|_| Refused::Missing)?;
+        let peer = parts.extensions.get::<Peer>().copied();
+        if peer.is_some_and(|peer| app.must_wait(peer.0)) {
+            return Err(Refused::Later(60));
+        }
+        let given = token(parts, "TargetToken").map(TokenHash::of);
+        let now = now().unix();
+        // An unknown device and a wrong token are one answer.
+        let admitted = given.and_then(|given| {
+            app.fleet.with(&device, |known| {
+                let (now_token, next) =
+                    (known.token.admits(&given), known.next_token.admits(&given));
+                if now_token | next {
+                    known.heard_at.fetch_max(now, Ordering::Relaxed);
+                }
+                (now_token | next).then_some((known.state, next))
+            })
+        });
+        match admitted.flatten() {
+            Some((DeviceState::Active, is_next)) => {
+                if is_next {
+                    feedback::settle(app, &device).await?;
+                }
+            }
+            Some(_) => return Err(Refused::Forbidden),
+            None => {
+                if let Some(peer) = peer {
+                    app.note_failure(peer.0);
+                }
+                return Err(Refused::Unauthorized);
+            }
+        }
+        let base = base(app, parts);
+        Ok(Self {
+            base: format!("{base}/{tenant}/controller/v1/{device}"),
+            id: device,
+        })
+    }
+}
+
+/// What devices reach this server by: as configured, else as this one did.
+fn base(app: &App, parts: &Parts) -> String {
+    if let Some(url) = &app.settings.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = parts
+        .extensions
+        .get::<Scheme>()
+        .map_or("http", |scheme| scheme.0);
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let plain = |host: &&str| {
+        let good =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
+        host.chars().all(good)
+    };
+    format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
+}
+
+/// A document, as hawkBit sends it.
+fn hal<T: serde::Serialize>(document: &T) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(body) => {
+            let kind = HeaderValue::from_static("application/hal+json");
+            ([(CONTENT_TYPE, kind)], body).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

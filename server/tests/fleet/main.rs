@@ -1,0 +1,15 @@
+//! The server from outside, over HTTP: as devices, people and attackers see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod clients;
+mod database;
+mod devices;
+mod harness;
+mod hostile;
+mod people;
+mod rollouts;
