@@ -92,6 +92,7 @@ impl Bench {
                 good: [Some(1), None],
                 published: self.scenario.published,
                 tell_failures: faults.tell,
+                closed_gates: faults.closed_gates,
                 ..Truth::default()
             },
         })

@@ -62,6 +62,8 @@ pub struct Truth {
     pub polls: u32,
     /// Times that an outcome still cannot be told.
     pub tell_failures: u8,
+    /// Times that the gate before the restart is still found closed.
+    pub closed_gates: u8,
     /// Numbers drawn so far.
     pub drawn: u64,
     /// Reads, writes and syncs of slots, records and environment so far, where faults count them.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchback_types::{SlotName, Timestamp};
-use switchback_update_core::{Attempt, Gate, Outcome};
+use switchback_update_core::{Attempt, Before, Gate, GateState, Outcome, Question};
 use switchbackd::boot::{BootError, EnvFiles, FileFacts, FileKind, Locks};
 use switchbackd::health::Reached;
 use switchbackd::host::{HealthReports, Host};
@@ -353,7 +353,23 @@ impl Host for World {
     }
 
     fn read_gates(&self, _: &GateSettings, _: Timestamp) -> Vec<Gate> {
-        Vec::new()
+        let mut live = self.live();
+        let truth = &mut live.machine.truth;
+        if truth.closed_gates == 0 {
+            return Vec::new();
+        }
+        truth.closed_gates -= 1;
+        vec![Gate {
+            name: "window".into(),
+            question: Question::Wanted,
+            before: Before::Restart,
+            state: GateState::Closed {
+                code: "outside-window".into(),
+                detail: "outside the window".into(),
+                way_out: "wait for it".into(),
+                opens: None,
+            },
+        }]
     }
 
     fn restart(&self, _: &[String]) {

@@ -141,6 +141,8 @@ pub struct Faults {
     pub small_slot: bool,
     /// How often an outcome cannot be told.
     pub tell: u8,
+    /// How often the gate before the restart is found closed.
+    pub closed_gates: u8,
 }
 
 /// One device's story.

@@ -356,6 +356,28 @@ fn people() -> Vec<Scenario> {
             deeds: vec![(when(PhaseKind::OnTrial, 2), Deed::Reboot)],
             ..plain("person restarts the system during the trial")
         },
+        Scenario {
+            faults: Faults {
+                closed_gates: 4,
+                ..Faults::default()
+            },
+            ..plain("the restart waits for its gate")
+        },
+        Scenario {
+            faults: Faults {
+                closed_gates: 4,
+                ..Faults::default()
+            },
+            deeds: vec![(when(PhaseKind::OnTrial, 1), Deed::Reboot)],
+            ..plain("the system restarts while the restart waits for its gate")
+        },
+        Scenario {
+            deeds: vec![
+                (when(PhaseKind::OnTrial, 1), Deed::Cancel),
+                (idle(1), Deed::Reboot),
+            ],
+            ..plain("person cancels what is armed, and the system restarts")
+        },
     ];
     let places = [
         (PhaseKind::Idle, 1),
