@@ -1,9 +1,8 @@
 //! Runs effects. Each boot environment effect answers with an event at once; long work is handed
 //! to a thread that answers later.
 
-use super::{Driver, Message};
+use super::Driver;
 use crate::boot::BootError;
-use crate::host::HealthReports;
 use crate::notice;
 use crate::report::chain;
 use crate::worker::Job;
@@ -223,16 +222,7 @@ impl Driver {
 
     fn run_health_checks(&self, purpose: HealthPurpose) {
         let trial = purpose == HealthPurpose::Trial;
-        // If the driver is gone the program is ending.
-        let (said, end) = (self.parts.queue.clone(), self.parts.queue.clone());
-        let reports = HealthReports {
-            said: Box::new(move |states| {
-                let _ = said.send(Message::Checks(states));
-            }),
-            end: Box::new(move |result| {
-                let _ = end.send(Message::Health { trial, result });
-            }),
-        };
+        let reports = self.health_reports(trial);
         let (settings, reached) = (&self.parts.settings.health, &self.parts.reached);
         self.parts.host.check_health(settings, reached, reports);
     }

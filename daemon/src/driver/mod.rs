@@ -105,6 +105,8 @@ pub struct Driver {
     health: Option<HealthPassed>,
     /// Whether this boot's health is known, for the decision.
     ordinary_health: Result<(), String>,
+    /// When it is looked at again, on the scale of [`Host::uptime`], because it was not well.
+    health_again: Option<Duration>,
     /// What the repository offered last, for the effect that writes it.
     offered: Option<Box<TrustedRelease>>,
     decision: Option<Decision>,
@@ -167,6 +169,7 @@ impl Driver {
             verified: None,
             health: None,
             ordinary_health: Err("the health of this boot is not known yet".into()),
+            health_again: None,
             offered: None,
             decision: None,
             bundled: false,
@@ -251,6 +254,7 @@ impl Driver {
             .chain(poll)
             .chain(self.check_due())
             .chain(self.gates_due())
+            .chain(self.health_again.filter(|due| *due < Duration::MAX))
             .min()
     }
 
@@ -274,6 +278,9 @@ impl Driver {
         }
         if self.gates_due().is_some_and(|due| due <= now) {
             self.look_at_gates();
+        }
+        if self.health_again.is_some_and(|due| due <= now) {
+            self.look_at_health_again();
         }
         Ok(())
     }

@@ -265,6 +265,26 @@ fn configuration_that_is_read_anew_counts_at_once() {
     assert!(end.message.contains("beta"), "{}", end.message);
 }
 
+/// A network that comes late must not keep the device from its updates until somebody restarts it.
+#[test]
+fn system_that_becomes_healthy_late_takes_its_updates() {
+    let mut device = device(Vec::new());
+    device.host.unwell.store(true, Ordering::Relaxed);
+    device.driver.start().unwrap();
+    device.settle();
+    assert_eq!(update(&mut device, Wish::default()).1, "not-healthy");
+    assert_eq!(
+        device.driver.view().last_error,
+        "after 300 s: the application does not answer"
+    );
+    device.pass_in_steps(Duration::from_secs(3600), STEP);
+    assert_eq!(device.driver.view().phase, "idle");
+    device.host.unwell.store(false, Ordering::Relaxed);
+    device.pass_in_steps(Duration::from_secs(70), STEP);
+    assert_eq!(device.driver.view().last_error, "");
+    assert_eq!(restarts(&device), 1);
+}
+
 fn inhibitor(id: u32, before: Before, mode: InhibitMode) -> Message {
     Message::Inhibit(Inhibitor {
         id: InhibitorId(id),

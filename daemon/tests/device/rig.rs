@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -151,6 +151,7 @@ pub(crate) struct Still {
     pub(crate) uptime: Mutex<Duration>,
     pub(crate) gates: Mutex<Vec<Gate>>,
     pub(crate) restarts: AtomicU32,
+    pub(crate) unwell: AtomicBool,
 }
 
 pub(crate) struct Quick(Duration);
@@ -185,7 +186,10 @@ impl Host for Still {
         (reports.end)(health::watch(
             settings,
             &mut Quick(Duration::ZERO),
-            &mut || Ok(()),
+            &mut || match self.unwell.load(Ordering::Relaxed) {
+                true => Err("the application does not answer".into()),
+                false => Ok(()),
+            },
         ));
     }
 
