@@ -121,8 +121,13 @@ impl Driver {
         let stopped = [&decision.wanted, &decision.risk]
             .into_iter()
             .find(|verdict| verdict.answer == Answer::No);
+        let ends = self
+            .state
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.until.is_some());
         let gated = decision.gates.iter().any(Gate::is_closed)
-            || stopped.is_some_and(|verdict| verdict.code == "held");
+            || stopped.is_some_and(|verdict| verdict.code == "held" && ends);
         let again = stopped.and_then(|verdict| verdict.again);
         self.gates.due = match again.filter(|_| gated) {
             Some(again) => Some(self.uptime_of(again)),
