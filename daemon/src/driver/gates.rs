@@ -214,7 +214,9 @@ impl Driver {
                 waits: Waits::Look,
             });
         }
-        if gated {
+        // Where no gate was there to be read, there is nothing to read anew.
+        let any = !self.gates.read.is_empty() || self.gates.inhibitors.iter().next().is_some();
+        if gated && any {
             self.look_at_gates();
         } else {
             self.wait_for_applications();

@@ -371,13 +371,6 @@ fn people() -> Vec<Scenario> {
             deeds: vec![(when(PhaseKind::OnTrial, 1), Deed::Reboot)],
             ..plain("the system restarts while the restart waits for its gate")
         },
-        Scenario {
-            deeds: vec![
-                (when(PhaseKind::OnTrial, 1), Deed::Cancel),
-                (idle(1), Deed::Reboot),
-            ],
-            ..plain("person cancels what is armed, and the system restarts")
-        },
     ];
     let places = [
         (PhaseKind::Idle, 1),
