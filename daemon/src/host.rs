@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use switchback_types::Timestamp;
 use switchback_update_core::{Attempt, Gate, Outcome};
 
-use crate::gates::{Roots, SystemBus};
+use crate::gates::Roots;
 use crate::health::{CheckState, HealthPassed, Reached};
 use crate::report::chain;
 use crate::settings::{GateSettings, HealthSettings};
+use crate::system_bus::SystemBus;
 use crate::{command, gates, health};
 
 /// systemd takes the request and returns.
@@ -77,19 +79,29 @@ pub trait Host: fmt::Debug + Send + Sync {
 pub struct Machine {
     started: Instant,
     runtime_directory: PathBuf,
-    bus: SystemBus,
+    bus: Arc<SystemBus>,
 }
 
 impl Machine {
-    /// `runtime_directory` lasts as long as this boot; `bus` is asked by gates.
+    /// `runtime_directory` lasts as long as this boot; `bus` is asked by gates and health checks.
     #[must_use]
     pub fn new(runtime_directory: PathBuf, bus: SystemBus) -> Self {
         Self {
             started: Instant::now(),
             runtime_directory,
-            bus,
+            bus: Arc::new(bus),
         }
     }
+}
+
+/// Bytes as people write them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The clock's time, unchecked.
@@ -119,8 +131,9 @@ impl Host for Machine {
 
     fn check_health(&self, settings: &HealthSettings, reached: &Reached, reports: HealthReports) {
         let (settings, reached) = (settings.clone(), reached.clone());
+        let bus = Arc::clone(&self.bus);
         let HealthReports { mut said, end } = reports;
-        let checks = move || end(health::run(&settings, &reached, &mut *said));
+        let checks = move || end(health::run(&settings, &reached, &bus, &mut *said));
         if let Err(error) = std::thread::Builder::new()
             .name("health".into())
             .spawn(checks)

@@ -11,6 +11,7 @@
 //! - [`install`]: network → decode → slot, in one pass
 //! - [`host`]: the machine around all of it: time, chance, restarts
 //! - [`health`]: what must hold before a slot is committed
+//! - [`system_bus`]: questions to other services
 //! - [`time_zones`]: the machine's time zone database
 //! - [`worker`]: the one thread that blocks
 //! - [`bus`]: the D-Bus service
@@ -49,6 +50,7 @@ pub mod report;
 mod run;
 pub mod settings;
 pub mod slot;
+pub mod system_bus;
 pub mod time_zones;
 pub mod traces;
 mod trial_deadline;

@@ -13,7 +13,6 @@ use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
 use crate::driver::{Driver, DriverError, Message, Parts, Reloaded};
 use crate::fetcher::{self, Fetcher, Remote};
-use crate::gates::SystemBus;
 use crate::health::{Reached, scripts};
 use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
@@ -21,6 +20,7 @@ use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::report::chain;
 use crate::settings::{Settings, SettingsError};
 use crate::slot::{Layout, LocateError, Roots};
+use crate::system_bus::SystemBus;
 use crate::trust::{Trust, TrustError};
 use crate::worker::{self, Worker};
 

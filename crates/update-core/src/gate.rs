@@ -6,7 +6,6 @@
 //! must not be interrupted). A closed gate is asked again until it opens.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use switchback_types::Timestamp;
@@ -179,9 +178,6 @@ pub(crate) fn asked_again(now: Timestamp, opens: Option<Timestamp>) -> Timestamp
 
 /// The closed gates before an update that belong to `question`, told as one.
 pub(crate) fn closed_before_update(gates: &[Gate], question: Question) -> Option<Closed> {
-    let gates: Vec<&Gate> = gates
-        .iter()
-        .filter(|gate| gate.before_update() && gate.question == question)
-        .collect();
-    closed(gates.into_iter())
+    let asked = |gate: &&Gate| gate.before_update() && gate.question == question;
+    closed(gates.iter().filter(asked))
 }

@@ -3,6 +3,7 @@
 
 use super::Driver;
 use crate::boot::BootError;
+use crate::host::hex;
 use crate::notice;
 use crate::report::chain;
 use crate::worker::Job;
@@ -240,14 +241,10 @@ impl Driver {
 
     /// A fresh value for the environment: a boot that hands back an older one read another file.
     fn contact_id(&self) -> Result<String, String> {
-        use std::fmt::Write as _;
         let mut bytes = [0_u8; 4];
         if !self.parts.host.random(&mut bytes) {
             return Err("the kernel gave no random numbers".to_owned());
         }
-        Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+        Ok(hex(&bytes))
     }
 }

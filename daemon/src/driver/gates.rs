@@ -233,16 +233,13 @@ impl Driver {
                 let Some(restart) = &mut self.gates.restart else {
                     return;
                 };
-                let told = Waits::Gate(wait);
-                let news = match (&restart.waits, &told) {
-                    (Waits::Gate(before), Waits::Gate(now)) => before.detail != now.detail,
-                    _ => true,
-                };
-                if let (true, Waits::Gate(wait)) = (news, &told) {
+                let same =
+                    matches!(&restart.waits, Waits::Gate(before) if before.detail == wait.detail);
+                if !same {
                     let text = format!("the restart waits: {}; {}", wait.detail, wait.way_out);
                     notice::plain(message_id::RESTART_WAITS, &text, false);
                 }
-                restart.waits = told;
+                restart.waits = Waits::Gate(wait);
             }
         }
     }

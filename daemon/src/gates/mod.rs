@@ -10,15 +10,14 @@ mod command;
 mod machine;
 mod network;
 mod sessions;
-mod system_bus;
 mod window;
 
 use switchback_types::Timestamp;
 use switchback_update_core::{Before, Gate, GateState, Question};
 
 pub use self::machine::Roots;
-pub use self::system_bus::SystemBus;
 use crate::settings::GateSettings;
+use crate::system_bus::SystemBus;
 
 /// Reads all gates that are set.
 #[must_use]

@@ -2,9 +2,9 @@
 
 use switchback_update_core::{Before, Gate};
 
-use super::system_bus::{BusError, SystemBus};
 use super::{closed, open};
 use crate::settings::GateSettings;
+use crate::system_bus::{BusError, SystemBus};
 
 const NAME: &str = "metered network";
 const SERVICE: &str = "org.freedesktop.NetworkManager";

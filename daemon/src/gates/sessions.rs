@@ -2,9 +2,9 @@
 
 use switchback_update_core::{Before, Gate};
 
-use super::system_bus::{BusError, SystemBus};
 use super::{closed, open};
 use crate::settings::GateSettings;
+use crate::system_bus::{BusError, SystemBus};
 
 const NAME: &str = "logind";
 /// As many are told.

@@ -4,7 +4,6 @@
 //! a break, or the deadline is over. What each said last is a value ([`CheckState`]) that can be shown.
 //! Scripts in directories, as greenboot has them, run in a unit of their own ([`scripts`]).
 
-mod bus_name;
 mod checks;
 mod probe;
 pub mod scripts;
@@ -19,6 +18,7 @@ use self::probe::Probes;
 pub use self::watch::{Pace, watch};
 use crate::host::clock;
 use crate::settings::HealthSettings;
+use crate::system_bus::SystemBus;
 
 /// Proof that every required check held for the whole settling time. Only [`watch`] makes one.
 #[derive(Debug)]
@@ -49,11 +49,12 @@ impl Reached {
 pub fn run(
     settings: &HealthSettings,
     reached: &Reached,
+    bus: &SystemBus,
     said: &mut dyn FnMut(Vec<CheckState>),
 ) -> Result<HealthPassed, String> {
     let mut pace = watch::Clock::start();
     let mut checks = Checks::new(settings);
-    let mut probes = Probes::new(reached, scripts::RESULTS.as_ref());
+    let mut probes = Probes::new(reached, bus, scripts::RESULTS.as_ref());
     let mut shown = Vec::new();
     watch(settings, &mut pace, &mut || {
         let verdict = checks.look(clock(), &mut probes);

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::bus_name::has_owner;
 use super::checks::{Ask, CheckState};
 use super::{Reached, scripts};
-use crate::bus::Bus;
 use crate::command::{self, CommandError};
 use crate::fetch::{HttpProbe, probe};
 use crate::report::chain;
 use crate::settings::{CheckKind, CheckSettings, HttpSettings};
+use crate::system_bus::SystemBus;
 
 /// systemd answers at once, or something is very wrong.
 const UNIT_LIMIT: Duration = Duration::from_secs(10);
@@ -22,13 +21,15 @@ const MAX_BODY: usize = 64 * 1024;
 /// The machine that is asked.
 pub(super) struct Probes<'a> {
     reached: &'a Reached,
+    bus: &'a SystemBus,
     results: PathBuf,
 }
 
 impl<'a> Probes<'a> {
-    pub(super) fn new(reached: &'a Reached, results: &Path) -> Self {
+    pub(super) fn new(reached: &'a Reached, bus: &'a SystemBus, results: &Path) -> Self {
         Self {
             reached,
+            bus,
             results: results.into(),
         }
     }
@@ -51,9 +52,7 @@ impl Ask for Probes<'_> {
                 .map(|_| String::new())
                 .map_err(|error| chain(&error)),
             CheckKind::Http(settings) => http(settings, check.timeout),
-            CheckKind::BusName(name) => {
-                has_owner(&Bus::System, name, check.timeout).map(|()| String::new())
-            }
+            CheckKind::BusName(name) => has_owner(self.bus, name, check.timeout),
             CheckKind::Repository if self.reached.is_noted() => Ok(String::new()),
             CheckKind::Repository => {
                 Err("the repository has not been reached since this boot".into())
@@ -63,6 +62,14 @@ impl Ask for Probes<'_> {
 
     fn scripts(&mut self) -> Vec<CheckState> {
         scripts::results(&self.results)
+    }
+}
+
+fn has_owner(bus: &SystemBus, name: &str, limit: Duration) -> Result<String, String> {
+    match bus.has_owner(name, limit) {
+        Ok(true) => Ok(String::new()),
+        Ok(false) => Err(format!("{name} has no owner on the system bus")),
+        Err(why) => Err(format!("the system bus: {why}")),
     }
 }
 
@@ -106,8 +113,9 @@ fn http(settings: &HttpSettings, timeout: Duration) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::TcpListener;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -123,7 +131,8 @@ mod tests {
 
     fn ask(kind: CheckKind) -> Result<String, String> {
         let reached = Reached::default();
-        Probes::new(&reached, Path::new("/nonexistent")).ask(&check(kind))
+        let bus = SystemBus::none();
+        Probes::new(&reached, &bus, Path::new("/nonexistent")).ask(&check(kind))
     }
 
     #[test]
@@ -136,7 +145,8 @@ mod tests {
     #[test]
     fn update_that_cuts_the_device_off_is_not_healthy() {
         let reached = Reached::default();
-        let mut probes = Probes::new(&reached, Path::new("/nonexistent"));
+        let bus = SystemBus::none();
+        let mut probes = Probes::new(&reached, &bus, Path::new("/nonexistent"));
         let repository = check(CheckKind::Repository);
         assert!(probes.ask(&repository).is_err());
         reached.note();
@@ -205,5 +215,42 @@ mod tests {
             ..settings
         };
         assert!(http(&settings, Duration::from_millis(300)).is_err());
+    }
+
+    #[test]
+    fn a_name_without_an_owner_and_a_bus_that_is_not_there_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("bus");
+        let mut daemon = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--print-address"])
+            .arg(format!("--address=unix:path={}", socket.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("dbus-daemon is installed (apt-get install dbus-daemon)");
+        let mut address = String::new();
+        let mut output = BufReader::new(daemon.stdout.take().unwrap());
+        output.read_line(&mut address).unwrap();
+        // As in the daemon: another thread than the one that asks.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        let bus = SystemBus::at(handle, address.trim());
+        let limit = Duration::from_secs(20);
+        // The bus itself always has its name.
+        let asked = has_owner(&bus, "org.freedesktop.DBus", limit);
+        let kiosk = has_owner(&bus, "org.example.Kiosk1", limit);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        asked.unwrap();
+        assert_eq!(
+            kiosk.unwrap_err(),
+            "org.example.Kiosk1 has no owner on the system bus"
+        );
+        std::fs::remove_file(&socket).ok();
+        let gone = has_owner(&bus, "org.example.Kiosk1", limit).unwrap_err();
+        assert!(gone.starts_with("the system bus: "), "{gone}");
     }
 }

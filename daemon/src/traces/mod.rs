@@ -18,6 +18,7 @@ use switchback_update_core::Phase;
 use self::export::Exporter;
 pub use self::otlp::{Resource, encode};
 pub use self::record::{Seen, Span, Trace};
+use crate::host::hex;
 use crate::settings::{DeviceSettings, TraceSettings};
 
 const CURRENT: &str = "current.json";
@@ -167,12 +168,8 @@ fn now() -> u64 {
 
 /// Eight bytes of chance.
 fn new_id() -> String {
-    use std::fmt::Write as _;
     let mut bytes = [1_u8; 8];
     // Without chance spans of two devices may have one name; nothing else depends on it.
     let _ = SystemRandom::new().fill(&mut bytes);
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&bytes)
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use switchback_types::Timestamp;
 use switchback_update_core::{Gate, GateState};
-use switchbackd::gates::{self, Roots, SystemBus};
+use switchbackd::gates::{self, Roots};
 use switchbackd::settings::GateSettings;
+use switchbackd::system_bus::SystemBus;
 
 use super::rig::PrivateBus;
 

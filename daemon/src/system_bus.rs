@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BusError {
+pub(crate) enum BusError {
     /// There is no such service, or no bus at all.
     Absent,
     /// Anything else, in words.
@@ -64,7 +64,7 @@ impl SystemBus {
     }
 
     /// A property of a service that runs; it is not started for this.
-    pub(super) fn property<T>(
+    pub(crate) fn property<T>(
         &self,
         service: &str,
         path: &str,
@@ -82,7 +82,7 @@ impl SystemBus {
     }
 
     /// Calls a method of a service that runs; it is not started for this.
-    pub(super) fn call<B, R>(
+    pub(crate) fn call<B, R>(
         &self,
         service: &str,
         path: &str,
@@ -95,16 +95,8 @@ impl SystemBus {
         R: DeserializeOwned + Type,
     {
         let handle = self.handle.as_ref().ok_or(BusError::Absent)?;
-        let answer = handle.block_on(async {
-            let work = self.ask(service, path, interface, method, body);
-            match tokio::time::timeout(LIMIT, work).await {
-                Ok(answer) => answer,
-                Err(_) => Err(zbus::Error::Failure(format!(
-                    "no answer within {} s",
-                    LIMIT.as_secs()
-                ))),
-            }
-        });
+        let work = self.ask(service, path, interface, method, body);
+        let answer = handle.block_on(within(LIMIT, work));
         answer.map_err(|error| {
             let absent = match &error {
                 zbus::Error::FDO(error) => matches!(
@@ -123,6 +115,24 @@ impl SystemBus {
                 true => BusError::Absent,
                 false => BusError::Failed(chain(&error)),
             }
+        })
+    }
+
+    /// Whether somebody owns a name.
+    ///
+    /// # Errors
+    /// There is no bus, or it gives no answer within `limit`; in words.
+    pub(crate) fn has_owner(&self, name: &str, limit: Duration) -> Result<bool, String> {
+        let handle = self.handle.as_ref().ok_or("there is none")?;
+        let work = async {
+            let connection = self.connect().await?;
+            let bus = zbus::fdo::DBusProxy::new(&connection).await?;
+            Ok(bus.name_has_owner(BusName::try_from(name)?).await?)
+        };
+        handle.block_on(within(limit, work)).map_err(|error| {
+            // It may be gone: the next question connects again.
+            *self.lock() = None;
+            chain(&error)
         })
     }
 
@@ -172,5 +182,18 @@ impl SystemBus {
         self.connection
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = zbus::Result<T>>,
+) -> zbus::Result<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(zbus::Error::Failure(format!(
+            "no answer within {} s",
+            limit.as_secs()
+        ))),
     }
 }
