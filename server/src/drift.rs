@@ -37,7 +37,7 @@ const ANSWER: &str = "switchback.answer.";
 
 /// Whether a device does not run what it should.
 #[must_use]
-pub fn of(_app: &App, book: &Book, id: &str, device: &Device) -> Option<Drifting> {
+pub fn of(book: &Book, id: &str, device: &Device) -> Option<Drifting> {
     let wanted = book.wanted(id)?;
     // A client that never says what it runs is believed what it said of its attempt.
     let runs_it = if device.identity.is_empty() {
@@ -80,7 +80,7 @@ pub fn all(app: &App, filter: &Filter) -> Vec<Drifting> {
         for (id, device) in devices {
             let labels = &device.labels;
             if filter.matches(&NamedLabels { id, labels }) {
-                found.extend(of(app, &book, id, device));
+                found.extend(of(&book, id, device));
             }
         }
     });
@@ -127,7 +127,7 @@ pub fn overview(app: &App) -> Overview {
             overview.pending += usize::from(device.state == DeviceState::Pending);
             let heard = device.heard_at.load(Ordering::Relaxed);
             overview.heard += usize::from(heard >= recent);
-            overview.drifting += usize::from(of(app, &book, id, device).is_some());
+            overview.drifting += usize::from(of(&book, id, device).is_some());
             let identity = &*device.identity;
             let name = names.get(identity).map_or(identity, String::as_str);
             let name = if name.is_empty() { "unknown" } else { name };

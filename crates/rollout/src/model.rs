@@ -144,20 +144,23 @@ impl Model {
         done(self)
     }
 
+    /// The fleet as the planner sees it.
+    #[must_use]
+    pub fn facts(&self) -> Vec<DeviceFacts<'_>> {
+        let facts = self.devices.iter().map(|device| DeviceFacts {
+            id: &device.id,
+            labels: &device.labels,
+            identity: Some(&device.runs),
+            heard_at: device.heard_at,
+            busy: false,
+        });
+        facts.collect()
+    }
+
     pub fn act(&mut self) {
         // Silent devices, a broken gate, offers taken back: a few turns follow at once.
         for _ in 0..100 {
-            let facts: Vec<DeviceFacts<'_>> = self
-                .devices
-                .iter()
-                .map(|device| DeviceFacts {
-                    id: &device.id,
-                    labels: &device.labels,
-                    identity: Some(&device.runs),
-                    heard_at: device.heard_at,
-                    busy: false,
-                })
-                .collect();
+            let facts = self.facts();
             let moment = Moment {
                 now: self.now,
                 listening_since: Timestamp::from_unix(START),

@@ -349,22 +349,12 @@ fn resuming_forgives_what_was_seen() {
 
 #[test]
 fn a_server_that_was_away_makes_nobody_silent() {
-    use switchback_rollout::{DeviceFacts, Moment, plan};
+    use switchback_rollout::{Moment, plan};
     let mut model = Model::new(definition(), fleet(3, Fate::Well(100_000)));
     model.turn();
     model.run_until(1, |m| m.attempts.values().any(|a| a.taken_at.is_some()));
     let later = model.now.plus_seconds(30 * 86_400);
-    let facts: Vec<DeviceFacts<'_>> = model
-        .devices
-        .iter()
-        .map(|device| DeviceFacts {
-            id: &device.id,
-            labels: &device.labels,
-            identity: Some(&device.runs),
-            heard_at: device.heard_at,
-            busy: false,
-        })
-        .collect();
+    let facts = model.facts();
     let moment = Moment {
         now: later,
         listening_since: later,

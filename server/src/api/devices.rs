@@ -313,7 +313,7 @@ pub async fn show(
     };
     let drift = app
         .fleet
-        .with(&id, |device| drift::of(&app, &app.book(), &id, device));
+        .with(&id, |device| drift::of(&app.book(), &id, device));
     Ok(Json(DeviceDetail {
         device,
         drift: drift.flatten(),

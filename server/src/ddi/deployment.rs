@@ -56,12 +56,7 @@ pub(super) async fn deployment(
     }
     app.say(&asking.id, action, Word::Taken, "").await?;
     let (release, _) = release_of(&app, &asking.id, action)?;
-    let history = history(&app, &asking.id, action, asked.messages()).await?;
-    Ok(hal(&DeploymentBase {
-        id: action.to_string(),
-        deployment: content(&release, &asking.base),
-        action_history: history,
-    }))
+    told(&app, &asking, action, &asked, &release).await
 }
 
 /// What a device installed last.
@@ -76,11 +71,20 @@ pub(super) async fn installed(
     if outcome == Outcome::Pending {
         return Err(Refused::Missing);
     }
-    let history = history(&app, &asking.id, action, asked.messages()).await?;
+    told(&app, &asking, action, &asked, &release).await
+}
+
+async fn told(
+    app: &App,
+    asking: &Asking,
+    action: i64,
+    asked: &Asked,
+    release: &Release,
+) -> Result<Response, Refused> {
     Ok(hal(&DeploymentBase {
         id: action.to_string(),
-        deployment: content(&release, &asking.base),
-        action_history: history,
+        deployment: content(release, &asking.base),
+        action_history: history(app, &asking.id, action, asked.messages()).await?,
     }))
 }
 

@@ -160,40 +160,25 @@ pub(super) async fn rotate(
     asking: Asking,
 ) -> Result<Response, Refused> {
     let (token, hash) = new_token().map_err(|_| Refused::Unavailable)?;
-    let row = row(&app, &asking.id).await?;
-    let fresh = DeviceRow {
-        next_token_hash: hash.to_text(),
-        ..row
-    };
-    keep(&app, &fresh).await?;
+    change(&app, &asking.id, |row| row.next_token_hash = hash.to_text()).await?;
     Ok(hal(&serde_json::json!({ "token": token })))
 }
 
 /// The new token was used: the old one holds no more.
 pub(super) async fn settle(app: &App, device: &str) -> Result<(), Refused> {
-    let row = row(app, device).await?;
+    let mut row = row(app, device).await?;
     if TokenHash::from_text(&row.next_token_hash) == TokenHash::NONE {
         return Ok(());
     }
-    let fresh = DeviceRow {
-        token_hash: row.next_token_hash.clone(),
-        next_token_hash: String::new(),
-        ..row
-    };
-    keep(app, &fresh).await?;
-    Ok(())
+    row.token_hash = std::mem::take(&mut row.next_token_hash);
+    Ok(keep(app, &row).await?)
 }
 
 /// Whether a device agrees to everything.
 pub(super) async fn auto_confirm(app: &App, device: &str, who: String) -> Result<(), Refused> {
-    let row = row(app, device).await?;
-    let fresh = DeviceRow {
-        auto_confirm: who,
-        ..row
-    };
-    keep(app, &fresh).await?;
+    let log = message(device, 0, "auto-confirm", &who);
+    change(app, device, |row| row.auto_confirm = who).await?;
     app.refresh_task(device);
-    let log = message(device, 0, "auto-confirm", &fresh.auto_confirm);
     app.store.write(vec![log]).await?;
     Ok(())
 }
@@ -204,6 +189,13 @@ pub(super) async fn row(app: &App, device: &str) -> Result<DeviceRow, Refused> {
         .await?
         .pop()
         .ok_or(Refused::Missing)
+}
+
+/// Changes what is kept of a device.
+async fn change(app: &App, device: &str, how: impl FnOnce(&mut DeviceRow)) -> Result<(), Refused> {
+    let mut row = row(app, device).await?;
+    how(&mut row);
+    Ok(keep(app, &row).await?)
 }
 
 /// Keeps a device, then remembers it.
