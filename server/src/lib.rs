@@ -24,12 +24,15 @@ mod drift;
 mod fleet;
 mod metrics;
 mod planner;
+mod proxy;
 mod ranges;
 mod releases;
+mod report;
 mod secret;
 mod serve;
 pub mod start;
 mod store;
+mod tls;
 mod webhooks;
 
 pub use api::document as openapi;

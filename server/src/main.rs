@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use switchback_server::start::{self, Serve};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The fleet server of Switchback.
 #[derive(Debug, Parser)]
@@ -22,28 +23,30 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     let Options { verb } = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     match verb {
         Verb::Openapi => {
             print!("{}", switchback_server::openapi()?);
             Ok(())
         }
-        Verb::Serve(options) => {
-            // For webhooks; fails only when there is one already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let ready = start::prepare(*options).await?;
-                println!("dashboard: http://{}/", ready.address);
-                if let Some(token) = &ready.first_token {
-                    println!("admin token, shown once: {token}");
-                }
-                tokio::select! {
-                    ended = ready.run() => ended,
-                    _ = tokio::signal::ctrl_c() => Ok(()),
-                }
-            })
-        }
+        Verb::Serve(options) => runtime.block_on(serve(*options)),
+    }
+}
+
+async fn serve(options: Serve) -> anyhow::Result<()> {
+    // For webhooks; fails only when there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ready = start::prepare(options).await?;
+    println!("dashboard: {}://{}/", ready.scheme, ready.address);
+    if let Some(token) = &ready.first_token {
+        println!("admin token, shown once: {token}");
+    }
+    let mut asked_to_end = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = ready.run() => ended,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = asked_to_end.recv() => Ok(()),
     }
 }

@@ -13,3 +13,5 @@ mod harness;
 mod hostile;
 mod people;
 mod rollouts;
+mod tls;
+mod unit;
