@@ -16,6 +16,7 @@
 mod access;
 mod api;
 mod app;
+pub mod backup;
 mod book;
 mod control;
 mod dashboard;
@@ -28,6 +29,7 @@ mod proxy;
 mod ranges;
 mod releases;
 mod report;
+mod repository;
 mod secret;
 mod serve;
 pub mod start;

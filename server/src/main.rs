@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use switchback_server::backup::{self, Backup, Restore};
 use switchback_server::start::{self, Serve};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +18,10 @@ struct Options {
 enum Verb {
     /// Serve devices, people and the dashboard.
     Serve(Box<Serve>),
+    /// Put everything into one file, also while the server serves (SQLite; PostgreSQL has pg_dump).
+    Backup(Backup),
+    /// Fill a data directory with what `backup` made.
+    Restore(Restore),
     /// Print the description of the API.
     Openapi,
 }
@@ -31,6 +36,8 @@ fn main() -> anyhow::Result<()> {
             print!("{}", switchback_server::openapi()?);
             Ok(())
         }
+        Verb::Backup(options) => runtime.block_on(backup::backup(&options)),
+        Verb::Restore(options) => runtime.block_on(backup::restore(&options)),
         Verb::Serve(options) => runtime.block_on(serve(*options)),
     }
 }

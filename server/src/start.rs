@@ -188,7 +188,7 @@ fn tls(options: &Serve) -> anyhow::Result<Option<Arc<Tls>>> {
 }
 
 /// Nobody else may be at the same directory.
-fn lock(data: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data: &Path) -> anyhow::Result<File> {
     let path = data.join("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
     file.try_lock()
