@@ -6,10 +6,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod authority;
 mod backup;
 mod clients;
 mod database;
 mod devices;
+mod full;
 mod harness;
 mod hostile;
 mod people;
