@@ -46,6 +46,9 @@ cargo xtask bench server [--devices N,N]
 cargo xtask fleet [--devices N]
                      whole rollouts over model devices under the real planner, and how many a bad release
                      reached, beside waves by time alone and everyone at once (10,000 unless told)
+cargo xtask dashboard
+                     the fleet server's dashboard in headless Chromium: complaints, keyboard, what a screen
+                     reader is told, contrast; pictures below target/reports/dashboard
 cargo xtask bench device [--seconds N] [--programs DIRECTORY]
                      memory, wakeups, bytes and calls of the daemon, at rest for N seconds and while it updates,
                      beside the daemons that Debian has (as root: loop devices, a mount namespace);
@@ -55,6 +58,8 @@ cargo xtask conformance [--suite DIRECTORY | --python-tuf]
                      from a checkout; or a repository of ours read by python-tuf (both need PyPI)
 cargo xtask dist [DIRECTORY]
                      the tree as it is installed on a device: programs, units, completions, manual pages
+cargo xtask dist-fleet [DIRECTORY]
+                     the same for the fleet: its server with the unit, and the command line for people
 cargo xtask deb [--try]
                      a Debian package of it; with --try it is installed, upgraded and removed in a copy
                      of this machine's files
@@ -81,9 +86,12 @@ fn main() -> ExitCode {
         ["bench", "device", rest @ ..] => bench::device::run_from(rest),
         ["conformance", rest @ ..] => conformance::run_from(rest),
         ["fleet", rest @ ..] => fleet::run_from(rest),
+        ["dashboard"] => dashboard(),
         ["replay", log] => simulate::replay_log(log),
         ["dist"] => dist::tree(None).map(drop),
         ["dist", directory] => dist::tree(Some(directory)).map(drop),
+        ["dist-fleet"] => dist::fleet(None).map(drop),
+        ["dist-fleet", directory] => dist::fleet(Some(directory)).map(drop),
         ["deb"] => dist::deb().map(drop),
         ["deb", "--try"] => dist::try_out(),
         ["generate"] => check::generate(),
@@ -133,6 +141,20 @@ fn boards(word: Option<&str>) -> anyhow::Result<Vec<qemu_tests::demo::BoardKind>
         Some("all") => vec![BoardKind::Grub, BoardKind::Uboot],
         other => anyhow::bail!("--board takes grub, u-boot or all, not {other:?}"),
     })
+}
+
+fn dashboard() -> anyhow::Result<()> {
+    qemu_tests::tools::ensure(qemu_tests::tools::BROWSER_TOOLS)?;
+    let package = ["test", "--locked", "--package", "switchback-server"];
+    let which = [
+        "--test",
+        "fleet",
+        "dashboard::",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    process::cargo(&[package.as_slice(), &which].concat())
 }
 
 fn tools() -> anyhow::Result<()> {
