@@ -8,7 +8,9 @@
 
 mod authority;
 mod backup;
+mod browser;
 mod clients;
+mod dashboard;
 mod database;
 mod devices;
 mod full;
