@@ -44,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "switchback-boot-env",
             "switchback-calendar",
             "switchback-chunks",
+            "switchback-ddi",
             "switchback-delta",
             "switchback-tuf",
             "switchback-manifest",
@@ -75,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-tuf",
             "switchback-manifest",
             "switchback-update-core",
             "switchbackd",
