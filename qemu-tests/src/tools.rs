@@ -91,6 +91,7 @@ pub const TEST_TOOLS: &[Tool] = &[
         "a client of others for the fleet server's tests",
     ),
     tool("cpio", "makes update files for that client"),
+    tool("curl", "a client of others for the fleet server's TLS"),
 ];
 
 /// Needed for the U-Boot board.

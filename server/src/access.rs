@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Refusal;
 use crate::app::{App, now};
+use crate::proxy::Client;
 use crate::secret::TokenHash;
-use crate::serve::Peer;
 use crate::store::PersonRow;
 
 /// What somebody may do; each role may do what those before it may.
@@ -120,8 +120,11 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let peer = parts.extensions.get::<Peer>().copied();
-        if peer.is_some_and(|peer| app.must_wait(peer.0)) {
+        let peer = parts
+            .extensions
+            .get::<Client>()
+            .map(|client| client.address);
+        if peer.is_some_and(|peer| app.must_wait(peer)) {
             return Err(Refusal::too_many());
         }
         let found = token(parts, "Bearer").map(TokenHash::of).and_then(|given| {
@@ -141,7 +144,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             }
             _ => {
                 if let Some(peer) = peer {
-                    app.note_failure(peer.0);
+                    app.note_failure(peer);
                 }
                 Err(Refusal::unauthorized())
             }

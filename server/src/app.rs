@@ -13,8 +13,10 @@ use crate::access::Person;
 use crate::book::Book;
 use crate::fleet::{Device, Fleet};
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 use crate::releases::Release;
 use crate::store::{Statement, Store, StoreError, Value};
+use crate::tls::Tls;
 
 /// How the server was told to behave.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub approve_devices: bool,
     /// Seconds between two looks of the planner when nothing happens.
     pub turn_seconds: u64,
+    /// Whose headers are believed.
+    pub proxies: Arc<Proxies>,
 }
 
 /// Something that happened, for whoever watches.
@@ -58,6 +62,8 @@ pub struct App {
     pub settings: Settings,
     /// What is kept.
     pub store: Store,
+    /// What is spoken, where it is HTTPS.
+    pub tls: Option<Arc<Tls>>,
     /// All devices.
     pub fleet: Fleet,
     book: RwLock<Book>,
@@ -71,6 +77,8 @@ pub struct App {
     pub wake: Notify,
     /// Since when devices could be heard.
     pub listening_since: Timestamp,
+    /// Whoever looks into the repository, one at a time.
+    pub repository: Mutex<()>,
     /// Downloads that may begin.
     pub downloads: Arc<Semaphore>,
 }
@@ -100,11 +108,16 @@ impl App {
     ///
     /// # Errors
     /// The database does not answer or holds what cannot be read.
-    pub async fn load(settings: Settings, store: Store) -> Result<Arc<Self>, StoreError> {
+    pub async fn load(
+        settings: Settings,
+        store: Store,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<Arc<Self>, StoreError> {
         let downloads = Arc::new(Semaphore::new(settings.downloads));
         let app = Self {
             settings,
             store,
+            tls,
             fleet: Fleet::default(),
             book: RwLock::default(),
             releases: RwLock::default(),
@@ -114,6 +127,7 @@ impl App {
             events: broadcast::channel(1024).0,
             wake: Notify::new(),
             listening_since: now(),
+            repository: Mutex::default(),
             downloads,
         };
         for row in app.store.devices().await? {

@@ -16,6 +16,7 @@
 mod access;
 mod api;
 mod app;
+pub mod backup;
 mod book;
 mod control;
 mod dashboard;
@@ -24,12 +25,16 @@ mod drift;
 mod fleet;
 mod metrics;
 mod planner;
+mod proxy;
 mod ranges;
 mod releases;
+mod report;
+mod repository;
 mod secret;
 mod serve;
 pub mod start;
 mod store;
+mod tls;
 mod webhooks;
 
 pub use api::document as openapi;

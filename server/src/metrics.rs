@@ -44,6 +44,7 @@ counters! {
     downloads_deferred, "switchback_downloads_deferred_total", "Downloads that were told to come later.";
     outcomes, "switchback_outcomes_total", "Attempts that ended.";
     refused_tokens, "switchback_refused_tokens_total", "Requests with a wrong token or none.";
+    refused_handshakes, "switchback_refused_handshakes_total", "TLS handshakes that came to nothing.";
     planner_turns, "switchback_planner_turns_total", "Looks of the planner.";
     webhooks, "switchback_webhook_deliveries_total", "Webhooks that were delivered.";
     webhook_failures, "switchback_webhook_failures_total", "Tries to deliver a webhook that failed.";

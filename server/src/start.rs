@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::http::HeaderName;
 use clap::Args;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use crate::access::Role;
 use crate::api::{NewToken, give};
 use crate::app::{App, Settings};
+use crate::proxy::{self, Proxies};
 use crate::serve;
 use crate::store::Store;
+use crate::tls::{Files, Tls};
 
 /// How the server is to behave.
 #[derive(Debug, Clone, Args)]
@@ -31,6 +35,40 @@ pub struct Serve {
     /// without it, what each came by.
     #[arg(long, env = "SWITCHBACK_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// The server's certificate and those that lead to its CA, its own first, in PEM form: then
+    /// HTTPS alone is spoken. Read again when it changes.
+    #[arg(
+        long,
+        env = "SWITCHBACK_TLS_CERTIFICATE",
+        requires = "tls_key",
+        value_name = "FILE"
+    )]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key in PEM form. Read again when it changes.
+    #[arg(
+        long,
+        env = "SWITCHBACK_TLS_KEY",
+        requires = "tls_certificate",
+        value_name = "FILE"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates of CAs in PEM form: a device with a certificate of theirs needs no token; its
+    /// name is the subject's common name. Read again when it changes.
+    #[arg(
+        long,
+        env = "SWITCHBACK_DEVICE_CA",
+        requires = "tls_certificate",
+        value_name = "FILE"
+    )]
+    pub device_ca: Option<PathBuf>,
+    /// A proxy, or a network of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are
+    /// believed; may be given more than once.
+    #[arg(long, value_parser = proxy::network, value_name = "ADDRESS")]
+    pub trusted_proxy: Vec<IpNet>,
+    /// The header in which those proxies say which device's certificate they checked; they must
+    /// take it out of what clients send.
+    #[arg(long, requires = "trusted_proxy", value_name = "HEADER")]
+    pub proxy_device_header: Option<HeaderName>,
     /// The signed repository, as a directory on this machine.
     #[arg(long, requires = "repository_root", requires = "content_url")]
     pub repository: Option<PathBuf>,
@@ -70,6 +108,8 @@ pub struct Ready {
     _lock: File,
     /// Where it listens.
     pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// The token of the first start.
     pub first_token: Option<String>,
 }
@@ -79,6 +119,8 @@ pub struct Ready {
 /// # Errors
 /// Names what cannot be opened.
 pub async fn prepare(options: Serve) -> anyhow::Result<Ready> {
+    let tls = tls(&options)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let artifacts = options.data.join("artifacts");
     std::fs::create_dir_all(&artifacts).with_context(|| format!("{}", artifacts.display()))?;
     let lock = lock(&options.data)?;
@@ -101,8 +143,12 @@ pub async fn prepare(options: Serve) -> anyhow::Result<Ready> {
         downloads: options.downloads,
         approve_devices: options.approve_devices,
         turn_seconds: options.turn_seconds,
+        proxies: Arc::new(Proxies {
+            networks: options.trusted_proxy,
+            device_header: options.proxy_device_header,
+        }),
     };
-    let app = App::load(settings, store).await?;
+    let app = App::load(settings, store, tls).await?;
     let first_token = if app.people().is_empty() {
         let admin = NewToken {
             name: "admin".into(),
@@ -122,14 +168,27 @@ pub async fn prepare(options: Serve) -> anyhow::Result<Ready> {
     Ok(Ready {
         app,
         listener,
+        scheme,
         _lock: lock,
         address,
         first_token,
     })
 }
 
+fn tls(options: &Serve) -> anyhow::Result<Option<Arc<Tls>>> {
+    let (Some(certificate), Some(key)) = (&options.tls_certificate, &options.tls_key) else {
+        return Ok(None);
+    };
+    let files = Files {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        device_ca: options.device_ca.clone(),
+    };
+    Ok(Some(Tls::open(files)?))
+}
+
 /// Nobody else may be at the same directory.
-fn lock(data: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data: &Path) -> anyhow::Result<File> {
     let path = data.join("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
     file.try_lock()
@@ -144,6 +203,9 @@ impl Ready {
     /// The listener is broken.
     pub async fn run(self) -> anyhow::Result<()> {
         serve::start_tasks(&self.app);
+        if let Some(tls) = &self.app.tls {
+            tokio::spawn(tls.clone().follow());
+        }
         Ok(serve::serve(self.app, self.listener).await?)
     }
 }

@@ -12,42 +12,18 @@ use serde::{Deserialize, Serialize};
 use switchback_rollout::{Attempt, Filter};
 use utoipa::{IntoParams, ToSchema};
 
+use super::enrol::{Enrolled, check_labels};
 use super::{Ask, Body, Part, Problem, Refusal};
 use crate::access::{Caller, Role};
-use crate::app::{App, now, now_ms};
+use crate::app::App;
 use crate::ddi::keep_device;
 use crate::drift::{self, Drifting};
 use crate::fleet::{Device, DeviceState, NamedLabels};
 use crate::secret;
-use crate::store::{DeviceRow, Statement, StoreError};
+use crate::store::{DeviceRow, Statement};
 
-/// Most characters of a device's name.
-const MAX_ID: usize = 128;
 /// Most devices of one answer.
 const MAX_PAGE: usize = 1000;
-
-/// A device to let in.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewDevice {
-    /// Its name: letters, digits and `-_.:`.
-    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:-]+$")]
-    pub id: String,
-    /// What people say of it.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A device that was let in.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Enrolled {
-    /// Its name.
-    pub id: String,
-    /// Its token: shown once, kept as a digest.
-    pub token: String,
-    /// `active`, or `pending` until a person lets it in.
-    pub state: String,
-}
 
 /// A device, in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,110 +63,6 @@ pub struct Which {
     /// Most in one answer.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-}
-
-fn check_id(id: &str) -> Result<(), Refusal> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    if (1..=MAX_ID).contains(&id.len()) && id.chars().all(good) && !matches!(id, "." | "..") {
-        return Ok(());
-    }
-    Err(Refusal::bad(format!(
-        "a device's name has 1 to {MAX_ID} letters, digits and -_.:"
-    )))
-}
-
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<String, Refusal> {
-    let fits = |(name, value): (&String, &String)| name.len() <= 128 && value.len() <= 1024;
-    if labels.len() > 100 || !labels.iter().all(fits) {
-        return Err(Refusal::bad("at most 100 labels of 128 and 1024 bytes"));
-    }
-    serde_json::to_string(labels).map_err(|why| Refusal::bad(why.to_string()))
-}
-
-async fn insert(
-    app: &App,
-    new: &NewDevice,
-    state: DeviceState,
-    who: &str,
-) -> Result<Enrolled, Refusal> {
-    check_id(&new.id)?;
-    let labels = check_labels(&new.labels)?;
-    let (token, hash) = secret::new_token().map_err(|why| Refusal::conflict(why.to_string()))?;
-    let row = DeviceRow {
-        id: new.id.clone(),
-        state: state.as_str().into(),
-        token_hash: hash.to_text(),
-        next_token_hash: String::new(),
-        attributes: "{}".into(),
-        labels,
-        identity: String::new(),
-        auto_confirm: String::new(),
-        enrolled_at: now().unix(),
-        heard_at: 0,
-    };
-    let statement = Statement::new(
-        "INSERT INTO devices (id, state, token_hash, next_token_hash, attributes, labels, \
-         identity, auto_confirm, enrolled_at, heard_at, changed) \
-         VALUES ($1, $2, $3, '', '{}', $4, '', '', $5, 0, $6) ON CONFLICT (id) DO NOTHING",
-        vec![
-            row.id.as_str().into(),
-            row.state.as_str().into(),
-            row.token_hash.as_str().into(),
-            row.labels.as_str().into(),
-            row.enrolled_at.into(),
-            now_ms().into(),
-        ],
-    )
-    .of_one_row();
-    let log = App::audit(who, "device.create", row.id.clone());
-    match app.store.write(vec![statement, log]).await {
-        Ok(()) => {}
-        // Whoever knows the fleet's token cannot take over a device that is there.
-        Err(StoreError::Conflict) => {
-            return Err(Refusal::conflict("there is such a device already"));
-        }
-        Err(why) => return Err(why.into()),
-    }
-    app.fleet.put(&row.id, Device::from_row(&row));
-    app.tell(
-        "device",
-        &serde_json::json!({"device": row.id, "state": row.state}),
-    );
-    Ok(Enrolled {
-        id: row.id,
-        token,
-        state: row.state,
-    })
-}
-
-/// A device exchanges the token of its fleet for one of its own.
-#[utoipa::path(post, path = "/api/v1/enroll", tag = "devices", request_body = NewDevice,
-    responses((status = 200, body = Enrolled), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
-pub async fn enroll(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Body(new): Body<NewDevice>,
-) -> Result<Json<Enrolled>, Refusal> {
-    let state = if app.settings.approve_devices {
-        DeviceState::Pending
-    } else {
-        DeviceState::Active
-    };
-    Ok(Json(insert(&app, &new, state, &caller.0.name).await?))
-}
-
-/// A person lets a device in.
-#[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice,
-    responses((status = 200, body = Enrolled), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem)))]
-pub async fn create(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Body(new): Body<NewDevice>,
-) -> Result<Json<Enrolled>, Refusal> {
-    let who = caller.must_be(Role::Operator)?;
-    Ok(Json(insert(&app, &new, DeviceState::Active, who).await?))
 }
 
 fn listed(app: &App, id: &str, device: &Device) -> Listed {

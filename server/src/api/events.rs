@@ -71,6 +71,12 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
         "Devices that do not run what they should.",
         overview.drifting,
     );
+    if let Some(tls) = &app.tls {
+        let ends = usize::try_from(tls.ends_at()).unwrap_or(0);
+        let help = "When the server's certificate ends, in seconds since 1970.";
+        let name = "switchback_certificate_ends_timestamp_seconds";
+        gauge(&mut text, name, help, ends);
+    }
     let rollouts: Vec<(String, u64)> = {
         let book = app.book();
         let open = book

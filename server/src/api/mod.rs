@@ -2,6 +2,7 @@
 
 mod audit;
 mod devices;
+mod enrol;
 mod events;
 mod openapi;
 mod people;
@@ -25,6 +26,7 @@ use crate::app::App;
 use crate::control::ControlError;
 use crate::store::StoreError;
 
+pub use enrol::enrol_certified;
 pub use openapi::document;
 pub use people::{NewToken, give};
 
@@ -36,10 +38,10 @@ pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::serve))
         .route("/api/v1/me", get(people::me))
-        .route("/api/v1/enroll", post(devices::enroll))
+        .route("/api/v1/enroll", post(enrol::enroll))
         .route("/api/v1/fleet", get(devices::overview))
         .route("/api/v1/drift", get(devices::drift))
-        .route("/api/v1/devices", get(devices::list).post(devices::create))
+        .route("/api/v1/devices", get(devices::list).post(enrol::create))
         .route(
             "/api/v1/devices/{id}",
             get(devices::show).delete(devices::delete),

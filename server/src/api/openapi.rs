@@ -6,14 +6,14 @@ use utoipa::OpenApi;
 use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{audit, devices, events, people, releases, rollouts};
+use super::{audit, devices, enrol, events, people, releases, rollouts};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Switchback fleet server", version = "1"),
     paths(
-        people::me, devices::enroll, devices::overview, devices::drift, devices::list,
-        devices::create, devices::show, devices::delete, devices::labels, devices::approve,
+        people::me, enrol::enroll, devices::overview, devices::drift, devices::list,
+        enrol::create, devices::show, devices::delete, devices::labels, devices::approve,
         devices::revoke, devices::new_token, releases::list, releases::register,
         releases::register_signed, releases::upload, rollouts::list, rollouts::create,
         rollouts::show, rollouts::attempts, rollouts::command, rollouts::rollback, people::list,

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 use super::{Body, Part, Problem, Refusal};
 use crate::access::{Caller, Role};
 use crate::app::{App, now};
-use crate::releases::{File, Release, signed};
+use crate::releases::{File, Release};
+use crate::report::chain;
+use crate::repository::signed;
 use crate::secret::random_hex;
 use crate::store::{Statement, StoreError};
 
@@ -78,12 +80,18 @@ pub async fn register_signed(
     let bad = |why: switchback_types::ParseNameError| Refusal::bad(why.to_string());
     let product = wanted.product.parse().map_err(bad)?;
     let version = wanted.version.parse().map_err(bad)?;
-    let settings = app.settings.clone();
-    let found = tokio::task::spawn_blocking(move || signed(&settings, &product, &version, now()));
+    let asked = app.clone();
+    let look = move || {
+        let _alone = asked.repository.lock();
+        signed(&asked.settings, &product, &version, now())
+    };
+    let found = tokio::task::spawn_blocking(look).await;
     let release = found
-        .await
         .map_err(|_| Refusal::conflict("the repository could not be read"))?
-        .map_err(|why| Refusal::bad(why.to_string()))?;
+        .map_err(|why| match why.is_of_the_question() {
+            true => Refusal::bad(chain(&why)),
+            false => Refusal::conflict(chain(&why)),
+        })?;
     keep(&app, who, release).await
 }
 

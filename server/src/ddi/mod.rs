@@ -21,11 +21,13 @@ use serde::Deserialize;
 pub(crate) use feedback::keep as keep_device;
 
 use crate::access::token;
+use crate::api::enrol_certified;
 use crate::app::{App, now};
 use crate::control::ControlError;
-use crate::fleet::DeviceState;
+use crate::fleet::{Device, DeviceState};
+use crate::proxy::Client;
 use crate::secret::TokenHash;
-use crate::serve::{Peer, Scheme};
+use crate::tls::Certified;
 
 /// All addresses of DDI v1.
 pub fn router() -> Router<Arc<App>> {
@@ -75,6 +77,8 @@ pub enum Refused {
     Unauthorized,
     /// A person must let it in first, or its token was taken back.
     Forbidden,
+    /// Its certificate is not of this device, or of none.
+    Certificate(String),
     /// There is no such thing for this device.
     Missing,
     /// It is over.
@@ -95,6 +99,7 @@ impl IntoResponse for Refused {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED.into_response(),
             Self::Forbidden => StatusCode::FORBIDDEN.into_response(),
+            Self::Certificate(why) => (StatusCode::FORBIDDEN, why).into_response(),
             Self::Missing => StatusCode::NOT_FOUND.into_response(),
             Self::Gone => StatusCode::GONE.into_response(),
             Self::Body(why) => {
@@ -119,6 +124,12 @@ impl From<ControlError> for Refused {
     }
 }
 
+impl From<crate::api::Refusal> for Refused {
+    fn from(_: crate::api::Refusal) -> Self {
+        Self::Unavailable
+    }
+}
+
 impl From<crate::store::StoreError> for Refused {
     fn from(_: crate::store::StoreError) -> Self {
         Self::Unavailable
@@ -131,7 +142,7 @@ impl From<switchback_ddi::DdiError> for Refused {
     }
 }
 
-/// The device that asks, known by its token.
+/// The device that asks, known by its certificate or its token.
 #[derive(Debug)]
 pub struct Asking {
     /// Its name.
@@ -152,36 +163,13 @@ impl FromRequestParts<Arc<App>> for Asking {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
         let path = Path::<Address>::from_request_parts(parts, app).await;
         let Path(Address { tenant, device }) = path.map_err(|_| Refused::Missing)?;
-        let peer = parts.extensions.get::<Peer>().copied();
-        if peer.is_some_and(|peer| app.must_wait(peer.0)) {
+        let client = parts.extensions.get::<Client>();
+        if client.is_some_and(|client| app.must_wait(client.address)) {
             return Err(Refused::Later(60));
         }
-        let given = token(parts, "TargetToken").map(TokenHash::of);
-        let now = now().unix();
-        // An unknown device and a wrong token are one answer.
-        let admitted = given.and_then(|given| {
-            app.fleet.with(&device, |known| {
-                let (now_token, next) =
-                    (known.token.admits(&given), known.next_token.admits(&given));
-                if now_token | next {
-                    known.heard_at.fetch_max(now, Ordering::Relaxed);
-                }
-                (now_token | next).then_some((known.state, next))
-            })
-        });
-        match admitted.flatten() {
-            Some((DeviceState::Active, is_next)) => {
-                if is_next {
-                    feedback::settle(app, &device).await?;
-                }
-            }
-            Some(_) => return Err(Refused::Forbidden),
-            None => {
-                if let Some(peer) = peer {
-                    app.note_failure(peer.0);
-                }
-                return Err(Refused::Unauthorized);
-            }
+        match client.and_then(|client| client.device.as_deref()) {
+            Some(certified) => by_certificate(app, &device, certified).await?,
+            None => by_token(app, &device, parts).await?,
         }
         let base = base(app, parts);
         Ok(Self {
@@ -191,16 +179,83 @@ impl FromRequestParts<Arc<App>> for Asking {
     }
 }
 
+/// Whose certificate was checked needs no token; what a token would say is not asked.
+async fn by_certificate(
+    app: &Arc<App>,
+    device: &str,
+    certified: &Certified,
+) -> Result<(), Refused> {
+    let refused = |why: String| Err(Refused::Certificate(why));
+    let now = now().unix();
+    match &certified.device {
+        Err(why) => return refused(why.to_string()),
+        Ok(name) if **name != *device => {
+            return refused(format!("the certificate is of {name}, not of {device}"));
+        }
+        Ok(_) if certified.ends_at <= now => return refused("the certificate has ended".into()),
+        Ok(_) => {}
+    }
+    let heard = |known: &Device| {
+        known.heard_at.fetch_max(now, Ordering::Relaxed);
+        known.state
+    };
+    let state = match app.fleet.with(device, heard) {
+        Some(state) => state,
+        // The CA's word is as good as the fleet's token.
+        None => enrol_certified(app, device).await?,
+    };
+    match state {
+        DeviceState::Active => Ok(()),
+        DeviceState::Pending => refused(format!("a person must let {device} in first")),
+        DeviceState::Revoked => refused(format!("{device} is not let in any more")),
+    }
+}
+
+async fn by_token(app: &Arc<App>, device: &str, parts: &Parts) -> Result<(), Refused> {
+    let given = token(parts, "TargetToken").map(TokenHash::of);
+    let now = now().unix();
+    // An unknown device and a wrong token are one answer.
+    let admitted = given.and_then(|given| {
+        app.fleet.with(device, |known| {
+            let (now_token, next) = (known.token.admits(&given), known.next_token.admits(&given));
+            if now_token | next {
+                known.heard_at.fetch_max(now, Ordering::Relaxed);
+            }
+            (now_token | next).then_some((known.state, next))
+        })
+    });
+    match admitted.flatten() {
+        Some((DeviceState::Active, is_next)) => {
+            if is_next {
+                feedback::settle(app, device).await?;
+            }
+            Ok(())
+        }
+        Some(_) => Err(Refused::Forbidden),
+        None => {
+            if let Some(client) = parts.extensions.get::<Client>() {
+                app.note_failure(client.address);
+            }
+            Err(Refused::Unauthorized)
+        }
+    }
+}
+
 /// What devices reach this server by: as configured, else as this one did.
 fn base(app: &App, parts: &Parts) -> String {
     if let Some(url) = &app.settings.public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let scheme = parts
+    let is_secure = parts
         .extensions
-        .get::<Scheme>()
-        .map_or("http", |scheme| scheme.0);
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        .get::<Client>()
+        .is_some_and(|client| client.is_secure);
+    let scheme = if is_secure { "https" } else { "http" };
+    // HTTP/2 says it in the address.
+    let host = match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
+    };
     let plain = |host: &&str| {
         let good =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');

@@ -6,6 +6,7 @@
 //! rows as it expects undoes its request alone: that is the compare-and-set.
 
 mod rows;
+pub mod sqlite;
 mod writer;
 
 use std::path::Path;
@@ -33,6 +34,12 @@ pub enum StoreError {
     #[error("the row {what} of the database cannot be read")]
     Row {
         /// Which row.
+        what: String,
+    },
+    /// The database is damaged.
+    #[error("the database is damaged: {what}")]
+    Damaged {
+        /// What its own check says.
         what: String,
     },
     /// The server is about to end.

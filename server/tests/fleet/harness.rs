@@ -1,7 +1,7 @@
 //! A server of its own for each test, and a client that says what came back.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,13 +36,15 @@ impl Answer {
     }
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+fn agent(tls: Option<ureq::tls::TlsConfig>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(20)))
-        .max_redirects(0)
-        .build()
-        .into()
+        .max_redirects(0);
+    match tls {
+        Some(tls) => config.tls_config(tls).build().into(),
+        None => config.build().into(),
+    }
 }
 
 /// One request with an `Authorization` header and a body of JSON.
@@ -56,6 +58,18 @@ pub(crate) fn request_with(
     headers: &[(&str, &str)],
     body: Option<&str>,
 ) -> Answer {
+    try_request(None, method, url, headers, body)
+        .unwrap_or_else(|why| panic!("{method} {url}: {why}"))
+}
+
+/// The same, where there may be no answer at all.
+pub(crate) fn try_request(
+    tls: Option<ureq::tls::TlsConfig>,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Result<Answer, ureq::Error> {
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
         request = request.header(*name, *value);
@@ -64,14 +78,12 @@ pub(crate) fn request_with(
         request = request.header("Content-Type", "application/json");
     }
     let request = request.body(body.unwrap_or_default().to_owned()).unwrap();
-    let mut answer = agent()
-        .run(request)
-        .unwrap_or_else(|why| panic!("{method} {url}: {why}"));
-    Answer {
+    let mut answer = agent(tls).run(request)?;
+    Ok(Answer {
         status: answer.status().as_u16(),
         headers: answer.headers().clone(),
         body: answer.body_mut().read_to_string().unwrap_or_default(),
-    }
+    })
 }
 
 impl Server {
@@ -100,6 +112,13 @@ impl Server {
         assert_eq!(admin, None, "the token is printed once");
         self.child = child;
         self.base = base;
+    }
+
+    /// Sends it a signal, such as `-HUP`.
+    pub(crate) fn signal(&self, which: &str) {
+        let id = self.child.id().to_string();
+        let done = Command::new("kill").args([which, &id]).status().unwrap();
+        assert!(done.success());
     }
 
     pub(crate) fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -295,6 +314,19 @@ impl Server {
 }
 
 impl Server {
+    /// One over data of another, which nobody serves now; `data` goes away with its parent.
+    pub(crate) fn over(first: &Self, data: PathBuf) -> Self {
+        std::fs::write(data.join("seen"), "").unwrap();
+        let (child, base, _) = spawn(&data, &[]);
+        Self {
+            child,
+            base,
+            admin: first.admin.clone(),
+            data: tempfile::tempdir().unwrap(),
+            arguments: Vec::new(),
+        }
+    }
+
     /// Takes a file of any bytes.
     pub(crate) fn upload(&self, name: &str, bytes: &[u8]) -> Value {
         let url = format!("{}/api/v1/files/{name}", self.base);
@@ -304,7 +336,7 @@ impl Server {
             .header("Authorization", format!("Bearer {}", self.admin))
             .body(bytes.to_vec())
             .unwrap();
-        let mut answer = agent().run(request).unwrap();
+        let mut answer = agent(None).run(request).unwrap();
         assert_eq!(answer.status(), 200);
         serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
     }

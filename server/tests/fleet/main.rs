@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backup;
 mod clients;
 mod database;
 mod devices;
@@ -13,3 +14,6 @@ mod harness;
 mod hostile;
 mod people;
 mod rollouts;
+mod signed;
+mod tls;
+mod unit;
