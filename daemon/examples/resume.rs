@@ -289,7 +289,7 @@ fn publish(directory: &Path, image: &[u8]) -> (PathBuf, TrustedRelease) {
         reads: Arc::default(),
         connections: RefCell::default(),
     };
-    match trust.ask(&source, &device, 0, now, &mut || {}) {
+    match trust.ask(&source, &device, None, 0, now, &mut || {}) {
         Asked::Offer { release, .. } => (repo, *release),
         other => panic!("{other:?}"),
     }

@@ -69,7 +69,7 @@ impl Files for Directory {
 
 fn ask(trust: &mut Trust, source: &Directory, version: &str) {
     let now = Timestamp::from_unix(NOW);
-    match trust.ask(source, &device(), 1, now, &mut || {}) {
+    match trust.ask(source, &device(), None, 1, now, &mut || {}) {
         Asked::Offer { release, .. } => assert_eq!(release.version.as_str(), version),
         other => panic!("{other:?}"),
     }

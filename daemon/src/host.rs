@@ -174,7 +174,7 @@ impl Host for Machine {
         }
     }
 
-    /// Without a fleet server the journal and the history are whoever must know.
+    /// The journal and the history are whoever must know; a fleet server has its own record.
     fn tell(&self, _: &Attempt, _: &Outcome) -> Result<(), String> {
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! - [`slot`]: the partitions, and the proofs about what they hold
 //! - [`trust`] and [`fetch`]: what is believed, and where bytes come from
 //! - [`fetcher`]: the process without rights that does the fetching and decoding
+//! - [`fleet`]: a server that says when an update is this device's turn
 //! - [`identity`]: who this device is to a server that asks
 //! - [`install`]: network → decode → slot, in one pass
 //! - [`host`]: the machine around all of it: time, chance, restarts
@@ -34,6 +35,7 @@ mod command;
 pub mod driver;
 pub mod fetch;
 pub mod fetcher;
+pub mod fleet;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::expect_used, reason = "a broken promise must stop the fuzzer")]
 pub mod fuzz;

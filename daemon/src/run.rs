@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 use crate::boot::{BootControl, BootError};
 use crate::bus::{self, Bus, Shared};
 use crate::cancel::Cancel;
-use crate::driver::{Driver, DriverError, Message, Parts, Reloaded};
-use crate::fetcher::{self, Fetcher, Remote};
+use crate::driver::{Driver, DriverError, FleetParts, Message, Parts, Reloaded};
+use crate::fetcher::{self, Fetcher, Remote, RemoteFleet};
+use crate::fleet;
 use crate::health::{Reached, scripts};
 use crate::host::{Host, Machine, clock};
 use crate::identity::{Identity, IdentityError};
@@ -114,6 +115,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             not_running: HashSet::new(),
         })
         .map_err(system("the worker thread cannot be started"))?;
+        let fleet = fleet_of(&settings, &files, &*host, &reached, &queue)?;
         watch_signals(&queue, directories)?;
         let metrics = settings.metrics.clone();
         let group = settings.bus_group.clone();
@@ -127,6 +129,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             boot_id,
             host,
             worker,
+            fleet,
             cancel,
             reached,
             queue: queue.clone(),
@@ -159,6 +162,40 @@ fn fetcher(settings: &Settings) -> Result<Box<dyn Fetcher>, RunError> {
     let identity = repository.client.as_ref().map(Identity::load).transpose()?;
     let socket = Path::new(fetcher::SOCKET);
     Ok(Box::new(Remote::new(socket, repository.clone(), identity)))
+}
+
+/// The fleet server, if one is set.
+fn fleet_of(
+    settings: &Settings,
+    files: &Arc<dyn RecordFiles>,
+    host: &dyn Host,
+    reached: &Reached,
+    queue: &mpsc::UnboundedSender<Message>,
+) -> Result<Option<FleetParts>, RunError> {
+    let Some(fleet) = &settings.fleet else {
+        return Ok(None);
+    };
+    let new_id = || {
+        let machine_id = std::fs::read_to_string("/etc/machine-id").ok();
+        let mut chance = [0; 16];
+        host.random(&mut chance);
+        fleet::new_id(machine_id.as_deref(), chance)
+    };
+    let (memory, warnings) = fleet::Memory::open(files, &settings.state_directory, new_id)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let repository = &settings.repository;
+    let asking = RemoteFleet::new(
+        Path::new(fetcher::SOCKET),
+        repository.clone(),
+        repository.client.as_ref().map(Identity::load).transpose()?,
+        fleet.clone(),
+        (memory.id().into(), memory.token().map(Into::into)),
+    );
+    let turns = fleet::start(Box::new(asking), reached.clone(), queue.clone())
+        .map_err(system("the thread for the fleet server cannot be started"))?;
+    Ok(Some(FleetParts { turns, memory }))
 }
 
 fn watch_signals(

@@ -52,12 +52,19 @@ fn source(publisher: &Publisher) -> Directory {
 }
 
 fn ask(trust: &mut Trust, source: &Directory, at: i64) -> Asked {
-    trust.ask(source, &device(), 0, Timestamp::from_unix(at), &mut || {})
+    trust.ask(
+        source,
+        &device(),
+        None,
+        0,
+        Timestamp::from_unix(at),
+        &mut || {},
+    )
 }
 
 fn ask_from(trust: &mut Trust, source: &Directory, running: u64) -> Asked {
     let now = Timestamp::from_unix(NOW + 10);
-    trust.ask(source, &device(), running, now, &mut || {})
+    trust.ask(source, &device(), None, running, now, &mut || {})
 }
 
 #[test]

@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "switchback-boot-env",
             "switchback-calendar",
             "switchback-chunks",
+            "switchback-ddi",
             "switchback-delta",
             "switchback-tuf",
             "switchback-manifest",
@@ -76,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-tuf",
             "switchback-manifest",
             "switchback-update-core",
             "switchbackd",

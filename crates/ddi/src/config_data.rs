@@ -83,6 +83,17 @@ impl ConfigData {
         Ok(Self { mode, data: kept })
     }
 
+    /// As a client sends it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mode = match self.mode {
+            Mode::Merge => "merge",
+            Mode::Replace => "replace",
+            Mode::Remove => "remove",
+        };
+        serde_json::json!({ "mode": mode, "data": self.data }).to_string()
+    }
+
     /// Changes the attributes that a device has.
     ///
     /// # Errors
@@ -162,6 +173,11 @@ mod tests {
 
     #[test]
     fn limits() {
+        let replace = ConfigData {
+            mode: Mode::Replace,
+            data: BTreeMap::from([("a".to_owned(), "1 \"2\"".to_owned())]),
+        };
+        assert_eq!(parse(&replace.to_json()).unwrap(), replace);
         let long = format!(r#"{{"data":{{"k":"{}"}}}}"#, "v".repeat(1025));
         let error = parse(&long).unwrap_err();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! What a device says of an action, and what is made of it.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::error::DdiError;
 use crate::lenient;
@@ -115,6 +115,52 @@ impl Feedback {
         })
     }
 
+    /// A word about an action, without progress.
+    #[must_use]
+    pub fn new(meaning: Meaning, details: Vec<String>) -> Self {
+        let (execution, finished) = match meaning {
+            Meaning::Proceeding => ("proceeding", "none"),
+            Meaning::Downloading => ("download", "none"),
+            Meaning::Downloaded => ("downloaded", "none"),
+            Meaning::Succeeded => ("closed", "success"),
+            Meaning::Failed | Meaning::RolledBack => ("closed", "failure"),
+            Meaning::Cancelled => ("canceled", "none"),
+            Meaning::Rejected => ("rejected", "none"),
+        };
+        Self {
+            id: None,
+            execution: execution.into(),
+            finished: finished.into(),
+            progress: None,
+            code: (meaning == Meaning::RolledBack).then_some(CODE_ROLLED_BACK),
+            details,
+        }
+    }
+
+    /// As a client sends it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut result = Map::new();
+        result.insert("finished".into(), self.finished.as_str().into());
+        if let Some(progress) = self.progress {
+            let steps = json!({ "cnt": progress.done, "of": progress.of });
+            result.insert("progress".into(), steps);
+        }
+        let mut status = Map::new();
+        status.insert("execution".into(), self.execution.as_str().into());
+        status.insert("result".into(), result.into());
+        status.insert("details".into(), self.details.clone().into());
+        if let Some(code) = self.code {
+            status.insert("code".into(), code.into());
+        }
+        let mut body = Map::new();
+        if let Some(id) = &self.id {
+            body.insert("id".into(), id.as_str().into());
+        }
+        body.insert("status".into(), status.into());
+        Value::from(body).to_string()
+    }
+
     /// What it means for the action. Words that nobody knows mean that the device is at it: an
     /// action is never ended by a misspelling.
     #[must_use]
@@ -202,6 +248,28 @@ mod tests {
         );
         assert_eq!(odd.meaning(), Meaning::RolledBack);
         assert_eq!(odd.details, ["one"]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for meaning in [
+            Meaning::Proceeding,
+            Meaning::Downloading,
+            Meaning::Downloaded,
+            Meaning::Succeeded,
+            Meaning::Failed,
+            Meaning::RolledBack,
+            Meaning::Cancelled,
+            Meaning::Rejected,
+        ] {
+            let said = Feedback {
+                id: Some("7".into()),
+                progress: Some(Progress { done: 1, of: 4 }),
+                ..Feedback::new(meaning, vec!["one \"two\"".into()])
+            };
+            assert_eq!(parse(&said.to_json()), said);
+            assert_eq!(said.meaning(), meaning);
+        }
     }
 
     #[test]

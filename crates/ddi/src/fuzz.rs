@@ -15,6 +15,8 @@ pub fn feedback(data: &[u8]) {
         assert!(feedback.details.len() <= MAX_DETAILS);
         let short = |text: &String| text.chars().count() <= MAX_DETAIL_CHARS;
         assert!(feedback.details.iter().all(short));
+        let again = Feedback::parse(feedback.to_json().as_bytes());
+        assert_eq!(again.expect("what was written can be read"), feedback);
         let _ = (feedback.meaning(), feedback.cancel_meaning());
     }
     if let Ok(answer) = ConfirmationFeedback::parse(data) {
@@ -48,6 +50,20 @@ pub fn reply(data: &[u8]) {
         let text = serde_json::to_vec(&poll).expect("what was read can be written");
         let again: Poll = serde_json::from_slice(&text).expect("what was written can be read");
         assert_eq!(again, poll);
+        let links = &poll.links;
+        for link in [&links.deployment_base, &links.cancel_action]
+            .into_iter()
+            .flatten()
+        {
+            if let Some((action, query)) = link.action("deploymentBase") {
+                assert!(!action.contains(['/', '.', '%', ' ']));
+                assert!(
+                    !query
+                        .unwrap_or_default()
+                        .contains(['\r', '\n', ' ', '/', '#'])
+                );
+            }
+        }
         if let Some(seconds) = read_sleep(&poll.config.polling.sleep) {
             assert!((MIN_SLEEP_SECONDS..=MAX_SLEEP_SECONDS).contains(&seconds));
             assert_eq!(read_sleep(&write_sleep(seconds)), Some(seconds));

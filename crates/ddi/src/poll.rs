@@ -9,6 +9,37 @@ pub struct Link {
     pub href: String,
 }
 
+/// Most characters of an action's name.
+pub const MAX_ACTION_CHARS: usize = 64;
+
+impl Link {
+    /// The action that the address names behind `kind` (`deploymentBase`), and its query if it has
+    /// one. A client puts them behind the address that it knows the server by: what is written in a
+    /// link leads it, and its token, nowhere else. Nothing, when it is no such address.
+    #[must_use]
+    pub fn action(&self, kind: &str) -> Option<(&str, Option<&str>)> {
+        let (path, query) = match self.href.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.href.as_str(), None),
+        };
+        let (before, action) = path.trim_end_matches('/').rsplit_once('/')?;
+        let plain = |text: &str| {
+            (1..=MAX_ACTION_CHARS).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let safe = |text: &str| {
+            text.len() <= 256
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~=&%+".contains(&byte))
+        };
+        let ours = before.ends_with(kind) && plain(action) && query.is_none_or(safe);
+        ours.then_some((action, query))
+    }
+}
+
 /// The answer to a poll: when to come again, and what there is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
@@ -70,6 +101,32 @@ impl PollLinks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_names_an_action_and_leads_nowhere() {
+        let of = |href: &str| {
+            let link = Link { href: href.into() };
+            let found = link.action("deploymentBase");
+            found.map(|(action, query)| (action.to_owned(), query.map(ToOwned::to_owned)))
+        };
+        let hawkbit = "https://h/DEFAULT/controller/v1/d1/deploymentBase/5?c=-2127183556";
+        assert_eq!(
+            of(hawkbit),
+            Some(("5".into(), Some("c=-2127183556".into())))
+        );
+        assert_eq!(of("/d1/deploymentBase/5/"), Some(("5".into(), None)));
+        for odd in [
+            "",
+            "https://h/deploymentBase/",
+            "https://h/cancelAction/5",
+            "https://h/deploymentBase/..",
+            "https://h/deploymentBase/5 x",
+            "https://h/deploymentBase/5?a\r\nb",
+            "https://h/deploymentBase/5%2f..",
+        ] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
+    }
 
     #[test]
     fn written_as_hawkbit_does() {

@@ -234,6 +234,7 @@ impl Bench {
                 proxy: None,
                 client: None,
             },
+            fleet: None,
             update: UpdateSettings::default(),
             gates: Arc::default(),
             slots: SlotSettings {

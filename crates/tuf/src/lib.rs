@@ -39,6 +39,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "remembering")]
+extern crate std;
 
 mod canonical;
 mod checks;
@@ -57,6 +59,8 @@ mod lookup;
 mod name;
 mod refresh;
 mod refreshed;
+#[cfg(feature = "remembering")]
+mod remembering;
 mod schema;
 mod spki;
 mod state;

@@ -207,7 +207,11 @@ impl Driver {
         attempt: switchback_update_core::Attempt,
         outcome: switchback_update_core::Outcome,
     ) -> Ran {
-        match self.parts.host.tell(&attempt, &outcome) {
+        let told = match self.keep_for_fleet(&attempt, &outcome) {
+            Ok(()) => self.parts.host.tell(&attempt, &outcome),
+            Err(detail) => Err(detail),
+        };
+        match told {
             Ok(()) => {
                 self.untold = None;
                 answered(Event::Reported)

@@ -66,7 +66,7 @@ impl Gates {
 
     /// What was armed may have been called off.
     pub(super) fn phase_changed(&mut self, phase: &Phase) {
-        if !matches!(phase, Phase::OnTrial { .. }) {
+        if !matches!(phase, Phase::OnTrial { verdict: None, .. }) {
             self.restart = None;
         }
     }
@@ -214,9 +214,7 @@ impl Driver {
                 waits: Waits::Look,
             });
         }
-        // Where no gate was there to be read, there is nothing to read anew.
-        let any = !self.gates.read.is_empty() || self.gates.inhibitors.iter().next().is_some();
-        if gated && any {
+        if gated {
             self.look_at_gates();
         } else {
             self.wait_for_applications();

@@ -7,6 +7,7 @@ use super::JobId;
 use super::Reloaded;
 use super::inhibit::{Inhibitor, InhibitorId};
 use crate::fetch::BundlePlace;
+use crate::fleet::{Trouble, Word};
 use crate::health::{CheckState, HealthPassed};
 use crate::worker::Report;
 
@@ -15,6 +16,8 @@ use crate::worker::Report;
 pub enum Message {
     /// From the worker thread.
     Worker(Report),
+    /// From the fleet server, or why there is no word of it.
+    Fleet(Result<Word, Trouble>),
     /// What the health checks say, all of them.
     Checks(Vec<CheckState>),
     /// The health checks ended.

@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod contact;
 mod effects;
+mod fleet;
 mod gates;
 mod health;
 mod inhibit;
@@ -31,6 +32,7 @@ use switchback_update_core::{
 use tokio::sync::{mpsc, watch};
 
 pub use self::contact::Contact;
+pub use self::fleet::FleetParts;
 pub use self::inhibit::{InhibitMode, Inhibitor, InhibitorId};
 pub use self::jobs::{JobEnd, JobId, JobKind};
 pub use self::message::{Command, Message, Refused, Wish};
@@ -83,6 +85,8 @@ pub struct Parts {
     pub host: Arc<dyn Host>,
     /// The worker thread.
     pub worker: Sender<Job>,
+    /// The fleet server, if there is one: to ask it, and what must outlast a restart.
+    pub fleet: Option<FleetParts>,
     /// To stop its work.
     pub cancel: Cancel,
     /// Whether the repository was reached.
@@ -110,6 +114,8 @@ pub struct Driver {
     /// What the repository offered last, for the effect that writes it.
     offered: Option<Box<TrustedRelease>>,
     decision: Option<Decision>,
+    /// What the fleet server wants.
+    fleet: fleet::Fleet,
     /// Whether that came in a bundle.
     bundled: bool,
     /// The image that the inactive slot holds parts of.
@@ -172,6 +178,7 @@ impl Driver {
             health_again: None,
             offered: None,
             decision: None,
+            fleet: fleet::Fleet::default(),
             bundled: false,
             begun,
             now: parts.host.now(),
@@ -306,6 +313,7 @@ impl Driver {
     pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
+            Message::Fleet(word) => self.fleet_word(word),
             Message::Checks(states) => {
                 self.health_checks = states;
                 Ok(())

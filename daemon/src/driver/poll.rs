@@ -74,6 +74,11 @@ impl FailedInstalls {
             .filter(|_| self.image.as_ref() == Some(image))
     }
 
+    /// How many in a row.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
     /// A person wants it now.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -82,7 +87,7 @@ impl FailedInstalls {
 
 impl Driver {
     /// Then, give or take a tenth.
-    fn in_about(&self, pause: Duration) -> Duration {
+    pub(super) fn in_about(&self, pause: Duration) -> Duration {
         let mut random = [0_u8; 2];
         // Without chance everything is at the same time, which is no reason not to do it.
         self.parts.host.random(&mut random);
@@ -90,15 +95,29 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self) {
-        if self.polling || self.working || self.checks.keeps_busy() {
-            // Asked again when the work is done.
-            self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
+        if self.polling {
             return;
         }
+        if self.parts.fleet.is_some() {
+            self.ask_fleet();
+        } else if self.working || self.checks.keeps_busy() {
+            // Asked again when the work is done.
+            self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
+        } else {
+            self.ask_repository(None);
+        }
+    }
+
+    /// Asks for what the channel names, or for this version.
+    pub(super) fn ask_repository(&mut self, version: Option<Version>) {
         self.polling = true;
         let running = self.running();
         let gates = Arc::clone(&self.parts.settings.gates);
-        let _ = self.parts.worker.send(Job::Poll { running, gates });
+        let _ = self.parts.worker.send(Job::Poll {
+            version,
+            running,
+            gates,
+        });
     }
 
     /// What runs, as far as is known.
@@ -116,12 +135,12 @@ impl Driver {
     ) -> Result<(), DriverError> {
         self.polling = false;
         self.now = now;
+        let wanted = self.followed();
         self.end_hold()?;
-        let interval = self.parts.settings.repository.poll_interval;
+        let interval = self.poll_interval();
         if matches!(asked, Asked::Unreachable(_)) {
-            let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
-            self.failed_polls = self.failed_polls.saturating_add(1);
-            self.next_poll = self.in_about(doubled.min(interval));
+            let pause = self.next_pause();
+            self.next_poll = self.in_about(pause.min(interval));
         } else {
             self.failed_polls = 0;
             self.next_poll = self.in_about(interval);
@@ -136,14 +155,20 @@ impl Driver {
         self.jobs.decided(&decision, &self.parts.job_ends);
         self.watch_gates(&decision);
         let version = decision.version.clone();
+        let goes_on = match &wanted {
+            Some(wanted) => self.fleet_decided(wanted, &decision),
+            None => true,
+        };
         self.decision = Some(decision);
         match (&self.offered, version) {
-            (Some(release), Some(version)) if go => {
+            (Some(release), Some(version)) if go && goes_on => {
                 let image = identity(release);
                 let name = format!("poll-{}-{version}", self.now.unix());
                 // A version may hold characters that an action's name may not.
                 let by_digest = || format!("poll-{}-{}", self.now.unix(), image.sha256.short());
-                match name.parse().or_else(|_| by_digest().parse::<ActionId>()) {
+                let own = || name.parse().or_else(|_| by_digest().parse::<ActionId>());
+                let of_fleet = wanted.and_then(|wanted| wanted.action_id(&version));
+                match of_fleet.map_or_else(own, Ok) {
                     Ok(action) => self.event(Event::Offered { action, image }),
                     Err(_) => Ok(()),
                 }
@@ -152,14 +177,27 @@ impl Driver {
         }
     }
 
+    /// Until there is an answer: longer with each time that there was none.
+    pub(super) fn next_pause(&mut self) -> Duration {
+        let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
+        self.failed_polls = self.failed_polls.saturating_add(1);
+        doubled
+    }
+
     fn repository_answer(&mut self, asked: Asked, runs_already: bool) -> RepositoryAnswer {
         match asked {
             Asked::Offer {
                 channel,
                 release,
                 toward,
-            } => self.take_offer(release, Some(&channel), toward, runs_already),
-            Asked::Bundled(release) => self.take_offer(release, None, None, runs_already),
+            } => {
+                self.bundled = false;
+                self.take_offer(release, channel.as_ref(), toward, runs_already)
+            }
+            Asked::Bundled(release) => {
+                self.bundled = true;
+                self.take_offer(release, None, None, runs_already)
+            }
             Asked::Nothing(detail) => RepositoryAnswer::Nothing { detail },
             Asked::Unreachable(detail) => RepositoryAnswer::Unreachable { detail },
             Asked::Untrusted(detail) => RepositoryAnswer::Untrusted { detail },
@@ -167,7 +205,7 @@ impl Driver {
         }
     }
 
-    /// Whoever brings a bundle, which has no channel, wants just this version; the floor holds all
+    /// Whoever brings a bundle, or a server that names a version, wants just that one; the floor holds all
     /// the same.
     fn take_offer(
         &mut self,
@@ -179,7 +217,6 @@ impl Driver {
         let device = &self.parts.settings.device;
         let candidate = candidate(device, &release, channel, toward, runs_already);
         self.offered = Some(release);
-        self.bundled = channel.is_none();
         RepositoryAnswer::Release(candidate)
     }
 
@@ -203,7 +240,7 @@ impl Driver {
             gates: self
                 .gates
                 .all(&self.parts.settings.gates, self.parts.host.uptime()),
-            consent_required: self.parts.settings.update.consent,
+            consent_required: self.parts.settings.update.consent || self.fleet_wants_consent(),
             overridden: self.gates.overridden.clone(),
             next_poll: self.wall_time(self.next_poll),
             before: self.decision.as_ref(),

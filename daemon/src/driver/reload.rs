@@ -67,6 +67,10 @@ impl Driver {
             kept.push("traces");
             settings.traces.clone_from(&now.traces);
         }
+        if settings.fleet != now.fleet {
+            kept.push("fleet");
+            settings.fleet.clone_from(&now.fleet);
+        }
         if settings.repository.root_file != now.repository.root_file {
             kept.push("repository.root-file");
             let file = &now.repository.root_file;

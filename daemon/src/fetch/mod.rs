@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::bundle::{Bundle, BundleError};
 pub(crate) use self::http::LEAST_RATE;
 pub use self::http::{
-    Credentials, HttpPost, HttpProbe, HttpSetupError, HttpSource, Probed, open_url, post, probe,
+    Credentials, HttpApi, HttpPost, HttpProbe, HttpSetupError, HttpSource, Probed, open_url, post,
+    probe,
 };
 pub use self::parts::Parts;
 

@@ -8,16 +8,19 @@ use switchback_types::{Digest, ProductName, SlotName, Version};
 use switchback_update_core::{ImageIdentity, InstallFailure};
 
 use crate::fetch::FetchError;
+use crate::fleet::{Access, Word};
 use crate::install::{Choice, Fetched, InstallProgress, Way};
 use crate::settings::RepositorySettings;
 
 /// The first thing the daemon says. The certificates (PEM) that servers are checked against are behind it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Hello {
     /// How the repository is reached.
     pub(super) repository: RepositorySettings,
     /// What it is shown of this device. The key stays with the daemon.
     pub(super) identity: Option<Shown>,
+    /// The fleet server, for a process that speaks to it.
+    pub(super) fleet: Option<Access>,
 }
 
 /// A certificate, and how the key for it can sign.
@@ -47,6 +50,8 @@ pub(super) enum Request {
     CloseBundle,
     /// An image. The release document is behind this, both slots come with it: a, then b.
     Install(Box<Install>),
+    /// An exchange with the fleet server: the turn is behind this.
+    Fleet,
 }
 
 /// How to install.
@@ -94,6 +99,8 @@ pub(super) enum Reply {
     Installed { fetched: Fetched },
     /// Not installed.
     NotInstalled { failure: InstallFailure },
+    /// What the fleet server said.
+    Word(Box<Word>),
 }
 
 /// What only the daemon can do.

@@ -6,6 +6,7 @@
 //! from there. Tests, and the simulator, have all of it in one process ([`Inside`]).
 
 mod channel;
+mod fleet;
 mod inside;
 mod messages;
 mod remote;
@@ -25,6 +26,7 @@ use crate::fetch::{BundlePlace, Files};
 use crate::install::{Choice, InstallProgress, Installed};
 use crate::slot::Layout;
 
+pub use self::fleet::RemoteFleet;
 pub use self::inside::{Inside, Opener};
 pub use self::remote::Remote;
 pub use self::serve::{ServeError, serve};

@@ -16,6 +16,7 @@ use super::messages::{Answer, Call, Hello, Install, Reply, Request, Said, Shown}
 use super::writing::Writing;
 use super::{Fetcher, Order};
 use crate::fetch::{BundlePlace, FetchError, Files, LEAST_RATE, Named};
+use crate::fleet::{Access, Turn, Word};
 use crate::identity::Identity;
 use crate::install::{Installed, Way};
 use crate::report::chain;
@@ -55,10 +56,11 @@ enum Name {
 }
 
 /// One process for as long as it is needed: it ends when its connection does.
-struct Process {
+pub(super) struct Process {
     socket: PathBuf,
     repository: RepositorySettings,
     identity: Option<Identity>,
+    fleet: Option<Access>,
     channel: Mutex<Option<Channel>>,
 }
 
@@ -67,12 +69,7 @@ impl Remote {
     #[must_use]
     pub fn new(socket: &Path, repository: RepositorySettings, identity: Option<Identity>) -> Self {
         let name = Name::Repository(repository.url.clone());
-        let process = Arc::new(Process {
-            socket: socket.into(),
-            repository,
-            identity,
-            channel: Mutex::default(),
-        });
+        let process = Arc::new(Process::new(socket, repository, identity, None));
         Self {
             repository: Place { process, name },
             bundle: None,
@@ -275,6 +272,45 @@ impl Files for Place {
 type Answering<'a> = dyn FnMut(Call, usize, &mut Channel) -> io::Result<Answer> + 'a;
 
 impl Process {
+    /// At `socket`, for the repository, or for the fleet server.
+    pub(super) fn new(
+        socket: &Path,
+        repository: RepositorySettings,
+        identity: Option<Identity>,
+        fleet: Option<Access>,
+    ) -> Self {
+        Self {
+            socket: socket.into(),
+            repository,
+            identity,
+            fleet,
+            channel: Mutex::default(),
+        }
+    }
+
+    /// One exchange with the fleet server.
+    pub(super) fn turn(&self, turn: &Turn) -> Result<Word, FetchError> {
+        let url = || {
+            let access = self.fleet.as_ref();
+            access.map(|access| access.url.clone()).unwrap_or_default()
+        };
+        let broken = |error: &io::Error| FetchError::Transport {
+            url: url(),
+            detail: chain(error),
+        };
+        let body = serde_json::to_vec(turn).map_err(|error| broken(&error.into()))?;
+        let began = Instant::now();
+        let mut patience = || wait(began, PATIENCE);
+        let (reply, _) = self
+            .ask(&Request::Fleet, &body, &[], &mut patience, &mut refuse)
+            .map_err(|error| broken(&error))?;
+        match reply {
+            Reply::Word(word) => Ok(*word),
+            Reply::Failed { error } => Err(error.with_text(plain)),
+            _ => Err(broken(&unexpected())),
+        }
+    }
+
     /// Asks one question. After any error the process is let go.
     fn ask(
         &self,
@@ -335,6 +371,7 @@ impl Process {
         let hello = Hello {
             repository,
             identity,
+            fleet: self.fleet.clone(),
         };
         let authorities = std::fs::read(&self.repository.ca_file).map_err(|error| {
             let path = self.repository.ca_file.display();
@@ -361,7 +398,7 @@ impl Process {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustls::sign::CertifiedKey;
 use switchback_manifest::Release;
 use switchback_update_core::{ImageIdentity, InstallFailure};
 
@@ -20,8 +20,9 @@ use super::messages::{Answer, Call, Hello, Install, Reply, Request};
 use super::slots::{Daemon, GivenSlots};
 use crate::cancel::Cancel;
 use crate::fetch::{
-    BundlePlace, Credentials, FetchError, HttpSetupError, HttpSource, Source, open_url,
+    BundlePlace, Credentials, FetchError, HttpApi, HttpSetupError, HttpSource, Source, open_url,
 };
+use crate::fleet::{self, Access};
 use crate::identity::{RemoteKey, Signing};
 use crate::install::{Fetched, Installer};
 use crate::report::chain;
@@ -82,6 +83,8 @@ struct Serving {
     daemon: Daemon,
     /// Or why nothing can be fetched.
     inside: Result<Inside, String>,
+    /// The fleet server, or why it cannot be spoken to.
+    fleet: Result<(HttpApi, Access), String>,
 }
 
 /// Makes the daemon sign.
@@ -102,10 +105,22 @@ impl Serving {
             RemoteKey::certified(&shown.certificates, &shown.schemes, signing)
         });
         let repository = hello.repository;
-        let inside = identity
-            .transpose()
-            .and_then(|identity| connect(repository, authorities, identity));
-        Self { daemon, inside }
+        let credentials = identity.transpose().and_then(|identity| {
+            let credentials = Credentials::new(&repository.ca_file, authorities, identity);
+            credentials.map_err(|error| chain(&error))
+        });
+        let access = hello.fleet.ok_or_else(|| "no server was named".to_owned());
+        let fleet = access.and_then(|access| {
+            let credentials = credentials.as_ref().map_err(Clone::clone)?;
+            let api = HttpApi::new(&access.url, &repository, credentials);
+            Ok((api.map_err(|error| chain(&error))?, access))
+        });
+        let inside = credentials.and_then(|credentials| connect(repository, credentials));
+        Self {
+            daemon,
+            inside,
+            fleet,
+        }
     }
 
     /// One question.
@@ -136,8 +151,25 @@ impl Serving {
                 };
                 (reply, Vec::new())
             }
+            Request::Fleet => (self.turn(&body), Vec::new()),
         };
         self.daemon.reply(reply, &bytes)
+    }
+
+    fn turn(&self, turn: &[u8]) -> Reply {
+        let failed = |url: &str, detail| FetchError::Transport {
+            url: url.into(),
+            detail,
+        };
+        let made = match (&self.fleet, serde_json::from_slice(turn)) {
+            (Ok((api, access)), Ok(turn)) => fleet::Client::new(api, access).turn(&turn),
+            (Ok((_, access)), Err(error)) => Err(failed(&access.url, error.to_string())),
+            (Err(detail), _) => Err(failed("the fleet server", detail.clone())),
+        };
+        match made {
+            Ok(word) => Reply::Word(Box::new(word)),
+            Err(error) => Reply::Failed { error },
+        }
     }
 
     fn file(&self, bundled: bool, path: &str, limit: u64, known: Option<&str>) -> (Reply, Vec<u8>) {
@@ -213,18 +245,31 @@ impl Serving {
     }
 }
 
-fn connect(
-    repository: RepositorySettings,
-    authorities: &[u8],
-    identity: Option<CertifiedKey>,
-) -> Result<Inside, String> {
-    let told = |error: HttpSetupError| chain(&error);
-    let credentials = Credentials::new(&repository.ca_file, authorities, identity).map_err(told)?;
-    let source = HttpSource::with(&repository, &credentials).map_err(told)?;
+fn connect(repository: RepositorySettings, credentials: Credentials) -> Result<Inside, String> {
+    let source = HttpSource::with(&repository, &credentials);
+    let source = source.map_err(|error: HttpSetupError| chain(&error))?;
     Ok(Inside::with(
         Box::new(source),
         Box::new(move |url| open_url(&repository, &credentials, url)),
     ))
+}
+
+impl fleet::Api for HttpApi {
+    fn get(&self, url: &str, who: Option<&str>, limit: u64) -> Result<Vec<u8>, FetchError> {
+        HttpApi::send(self, Method::GET, url, who, None, limit)
+    }
+
+    fn send(
+        &self,
+        put: bool,
+        url: &str,
+        who: Option<&str>,
+        body: String,
+        limit: u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        let method = if put { Method::PUT } else { Method::POST };
+        HttpApi::send(self, method, url, who, Some(body), limit)
+    }
 }
 
 /// What is told is not waited for with anything but patience: if nobody hears, the process ends anyway.

@@ -45,7 +45,7 @@ pub struct IdentityError {
 
 /// Where it is: `credential:NAME` is what systemd hands over by that name (`LoadCredential=`,
 /// `SetCredentialEncrypted=`).
-fn place(path: &Path) -> Result<PathBuf, String> {
+pub(crate) fn place(path: &Path) -> Result<PathBuf, String> {
     let text = path.to_string_lossy();
     let Some(name) = text.strip_prefix("credential:") else {
         return Ok(path.to_owned());

@@ -1,5 +1,7 @@
 //! What one file may say. Every field is optional; unknown ones are refused.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// One configuration file.
@@ -10,6 +12,8 @@ pub(super) struct Fragment {
     pub(super) device: Device,
     #[serde(default)]
     pub(super) repository: Repository,
+    #[serde(default)]
+    pub(super) fleet: Fleet,
     #[serde(default)]
     pub(super) update: Update,
     #[serde(default)]
@@ -65,6 +69,16 @@ table!(Repository {
     proxy: String,
     client_certificate: String,
     client_key: String,
+});
+table!(Fleet {
+    url: String,
+    tenant: String,
+    id: String,
+    token_file: String,
+    gateway_token_file: String,
+    enroll_token_file: String,
+    poll_interval: String,
+    attributes: BTreeMap<String, String>,
 });
 table!(Update {
     consent: bool,
@@ -177,6 +191,11 @@ impl Fragment {
     pub(super) fn merge(&mut self, later: Self) {
         self.device.merge(later.device);
         self.repository.merge(later.repository);
+        // One by one, as `config show` says where each comes from.
+        let mut attributes = self.fleet.attributes.take().unwrap_or_default();
+        attributes.extend(later.fleet.attributes.clone().unwrap_or_default());
+        self.fleet.merge(later.fleet);
+        self.fleet.attributes = Some(attributes);
         self.update.merge(later.update);
         self.gates.merge(later.gates);
         self.slots.merge(later.slots);

@@ -365,6 +365,15 @@ mod tests {
                 "[traces]\nendpoint = \"collector:4318\"\n",
                 "traces.endpoint",
             ),
+            ("[fleet]\nurl = \"http://fleet.example\"\n", "fleet.url"),
+            (
+                "[fleet]\nurl = \"https://fleet.example\"\nid = \"a/b\"\n",
+                "fleet.id",
+            ),
+            (
+                "[fleet]\nurl = \"https://h\"\n[fleet.attributes]\n\"switchback.slot\" = \"a\"\n",
+                "fleet.attributes",
+            ),
             ("[metrics]\nlisten = \"9464\"\n", "metrics.listen"),
             ("[restart]\ncommand = []\n", "restart.command"),
         ] {

@@ -3,6 +3,7 @@
 //! Three types keep three stages apart: [`fragment::Fragment`] is what one file says,
 //! [`load`] puts the files together, [`Settings`] is what the daemon runs on and cannot be wrong.
 
+mod fleet;
 mod fragment;
 mod gates;
 mod health;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariables};
 use switchback_types::{ChannelName, Compatible, ProductName, SlotName};
 
+pub use self::fleet::{FleetSettings, TokenFile};
 pub use self::gates::{GateCommand, GateSettings, Outside, UpdateSettings};
 pub use self::health::{CheckKind, CheckSettings, HealthSettings, HttpSettings, ScriptSettings};
 #[cfg(feature = "fuzzing")]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// Where releases come from.
     pub repository: RepositorySettings,
+    /// Who says when an update is this device's turn; nothing: its channel.
+    pub fleet: Option<FleetSettings>,
     /// Whether an update is wanted at all.
     pub update: UpdateSettings,
     /// What stands before an update, and before the restart into it.

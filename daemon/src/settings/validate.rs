@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use switchback_boot_env::contract::{BootNames, ContractKind, SlotVariableError, SlotVariables};
 
+use super::fleet::fleet;
 use super::fragment::{Boot, Device, Fragment, Repository, Restart, Slots};
 use super::gates;
 use super::health::health;
@@ -49,6 +50,7 @@ pub(super) fn validate(
         health: health(fragment.health, &repository.ca_file)?,
         traces: traces(fragment.traces, &repository.ca_file)?,
         repository,
+        fleet: fleet(fragment.fleet)?,
         slots: slots(fragment.slots)?,
         boot: boot(fragment.boot)?,
         metrics: metrics(fragment.metrics)?,

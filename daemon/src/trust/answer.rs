@@ -11,13 +11,13 @@ use crate::report::chain;
 /// What the repository offers this device.
 #[derive(Debug)]
 pub enum Asked {
-    /// The channel names this release.
+    /// The channel names this release, or a fleet server wants it.
     Offer {
-        /// The channel.
-        channel: TrustedChannel,
-        /// The release: the one that the channel names, or the next one on the way there.
+        /// The channel, if it was asked.
+        channel: Option<TrustedChannel>,
+        /// The release: the one that is named, or the next one on the way there.
         release: Box<TrustedRelease>,
-        /// The one that the channel names, if that is another.
+        /// The one that is named, if that is another.
         toward: Option<Version>,
     },
     /// A bundle brings this release.

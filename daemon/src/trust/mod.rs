@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use switchback_manifest::{TrustedChannel, TrustedRelease, channel_path, release_path};
 use switchback_tuf::{Freshness, Limits, Refresh, Refreshed, TrustedState, TufError};
-use switchback_types::{ProductName, Timestamp, Version};
+use switchback_types::{ProductName, TargetPath, Timestamp, Version};
 
 pub use self::answer::Asked;
 use self::answer::Failure;
@@ -99,18 +99,19 @@ impl Trust {
         clock.max(self.state.floor())
     }
 
-    /// Asks the repository what this device should run, where `running` is the number of the release that runs, 0
-    /// if that is not known. `reached` is called once the server's
+    /// Asks the repository what this device should run: what its channel names, or the version that a fleet server
+    /// wants. `running` is the number of the release that runs, 0 if that is not known. `reached` is called once the server's
     /// metadata was verified: the device is not cut off.
     pub fn ask(
         &mut self,
         source: &dyn Files,
         device: &DeviceSettings,
+        version: Option<&Version>,
         running: u64,
         clock: Timestamp,
         reached: &mut dyn FnMut(),
     ) -> Asked {
-        match self.try_ask(source, device, running, clock, reached) {
+        match self.try_ask(source, device, version, running, clock, reached) {
             Ok(asked) => asked,
             Err(failure) => failure.asked(),
         }
@@ -120,6 +121,7 @@ impl Trust {
         &mut self,
         source: &dyn Files,
         device: &DeviceSettings,
+        version: Option<&Version>,
         running: u64,
         clock: Timestamp,
         reached: &mut dyn FnMut(),
@@ -134,27 +136,42 @@ impl Trust {
         }
 
         let mut documents = std::mem::take(&mut self.documents);
-        let path = channel_path(&device.product, &device.channel);
-        let Some(channel) = find(&mut refreshed, source, path.clone(), &mut documents)? else {
-            self.remember(refreshed.into_state())?;
-            let url = source.url("metadata");
-            return Ok(Asked::Nothing(format!("{url}: lists no {path}")));
+        let mut vouched = |path: TargetPath| find(&mut refreshed, source, path, &mut documents);
+        let channel = match version {
+            Some(_) => None,
+            None => {
+                let path = channel_path(&device.product, &device.channel);
+                let Some(channel) = vouched(path.clone())? else {
+                    self.remember(refreshed.into_state())?;
+                    let url = source.url("metadata");
+                    return Ok(Asked::Nothing(format!("{url}: lists no {path}")));
+                };
+                let channel = TrustedChannel::from_verified(&channel);
+                Some(channel.map_err(|error| Failure::Content(chain(&error)))?)
+            }
         };
-        let channel = TrustedChannel::from_verified(&channel)
-            .map_err(|error| Failure::Content(chain(&error)))?;
-        let path = channel.release.path.clone();
-        let Some(release) = find(&mut refreshed, source, path.clone(), &mut documents)? else {
+        let (path, by) = match (&channel, version) {
+            (Some(channel), _) => (channel.release.path.clone(), "the channel names"),
+            (None, Some(version)) => (
+                release_path(&device.product, version),
+                "the fleet server wants",
+            ),
+            (None, None) => return Err(Failure::Content("nothing was named".into())),
+        };
+        let Some(release) = vouched(path.clone())? else {
             self.remember(refreshed.into_state())?;
             let url = source.url("metadata");
             return Ok(Asked::Nothing(format!(
-                "{url}: the channel names {path}, which no role vouches for"
+                "{url}: {by} {path}, which no role vouches for"
             )));
         };
         let release = TrustedRelease::from_verified(&release)
             .map_err(|error| Failure::Content(chain(&error)))?;
-        channel
-            .confirm(&release)
-            .map_err(|error| Failure::Content(chain(&error)))?;
+        if let Some(channel) = &channel {
+            channel
+                .confirm(&release)
+                .map_err(|error| Failure::Content(chain(&error)))?;
+        }
         let named = release.version.clone();
         let release = first_on_the_way(
             &mut refreshed,
@@ -165,11 +182,11 @@ impl Trust {
             &mut documents,
         )?;
         let now = self.now(clock);
-        if let Some(expired) = channel.expires.filter(|expires| *expires <= now) {
-            return Ok(Asked::Stale(format!(
-                "{}: expired at {expired}",
-                channel.path()
-            )));
+        if let Some(channel) = &channel
+            && let Some(expired) = channel.expires.filter(|expires| *expires <= now)
+        {
+            let path = channel.path();
+            return Ok(Asked::Stale(format!("{path}: expired at {expired}")));
         }
 
         self.documents = documents.kept();

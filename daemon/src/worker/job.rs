@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use switchback_manifest::TrustedRelease;
-use switchback_types::{Digest, SlotName, Timestamp};
+use switchback_types::{Digest, SlotName, Timestamp, Version};
 use switchback_update_core::{Attempt, Gate, ImageIdentity, InstallFailure};
 
 use crate::cancel::Cancel;
@@ -17,6 +17,8 @@ use crate::trust::Asked;
 pub enum Job {
     /// Ask the repository.
     Poll {
+        /// The version that a fleet server wants; nothing: what the channel names.
+        version: Option<Version>,
         /// What runs, as far as is known.
         running: Option<ImageIdentity>,
         /// The gates to read after it.

@@ -96,7 +96,11 @@ impl Worker {
     /// Does one job and reports.
     pub fn work(&mut self, job: Job) {
         let report = match job {
-            Job::Poll { running, gates } => Some(self.poll(running.as_ref(), &gates)),
+            Job::Poll {
+                version,
+                running,
+                gates,
+            } => Some(self.poll(version.as_ref(), running.as_ref(), &gates)),
             Job::Open {
                 place,
                 running,
@@ -133,12 +137,18 @@ impl Worker {
         }
     }
 
-    fn poll(&mut self, running: Option<&ImageIdentity>, gates: &GateSettings) -> Report {
+    fn poll(
+        &mut self,
+        version: Option<&Version>,
+        running: Option<&ImageIdentity>,
+        gates: &GateSettings,
+    ) -> Report {
         let reached = self.reached.clone();
         let clock = self.host.now();
         let asked = self.trust.ask(
             self.fetcher.repository(),
             &self.device,
+            version,
             running.map_or(0, |running| running.sequence),
             clock,
             &mut || reached.note(),

@@ -9,6 +9,7 @@
 )]
 
 mod bundle;
+mod fleet;
 mod gates;
 mod rig;
 mod rot;

@@ -15,9 +15,10 @@ use switchback_update_core::{
 };
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
-use switchbackd::driver::{Command, Driver, JobEnd, Message, Parts, Refused, Reloaded};
+use switchbackd::driver::{Command, Driver, FleetParts, JobEnd, Message, Parts, Refused, Reloaded};
 use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
+use switchbackd::fleet::{self, Trouble, Turn, Word};
 use switchbackd::health::{self, Pace, Reached};
 use switchbackd::host::{HealthReports, Host};
 use switchbackd::install::identity;
@@ -243,7 +244,27 @@ pub(crate) struct Device {
     pub(crate) jobs: std::sync::mpsc::Receiver<Job>,
     pub(crate) messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) ends: mpsc::UnboundedReceiver<JobEnd>,
+    pub(crate) turns: std::sync::mpsc::Receiver<Turn>,
+    pub(crate) fleet: Server,
     pub(crate) old: Vec<u8>,
+}
+
+/// A fleet server: what it says, and all that it was told.
+pub(crate) struct Server {
+    pub(crate) word: Result<Word, Trouble>,
+    pub(crate) heard: Vec<Turn>,
+}
+
+impl Server {
+    fn answer(&mut self, turn: Turn) -> Result<Word, Trouble> {
+        let word = self.word.clone().map(|word| Word {
+            told: turn.reports.len(),
+            attributes_told: turn.attributes_new,
+            ..word
+        });
+        self.heard.push(turn);
+        word
+    }
 }
 
 /// Publishes a version; the first one makes the repository.
@@ -386,6 +407,13 @@ impl Device {
             not_running: HashSet::new(),
         };
         let boot = BootControl::over(&settings.boot, Box::new(Anywhere)).unwrap();
+        let (to_fleet, turns) = std::sync::mpsc::channel();
+        let fleet = settings.fleet.as_ref().map(|_| {
+            let id = || "made".to_owned();
+            let (memory, _) = fleet::Memory::open(&files, &path("state"), id).unwrap();
+            let turns = to_fleet;
+            FleetParts { turns, memory }
+        });
         let (mut driver, _) = Driver::new(Parts {
             decide: switchback_update_core::step,
             settings,
@@ -396,6 +424,7 @@ impl Device {
             boot_id: BootId::new("this"),
             host: Arc::clone(&host) as Arc<dyn Host>,
             worker: sender,
+            fleet,
             cancel,
             reached: Reached::default(),
             queue,
@@ -413,6 +442,11 @@ impl Device {
             jobs,
             messages,
             ends,
+            turns,
+            fleet: Server {
+                word: Ok(Word::default()),
+                heard: Vec::new(),
+            },
             old,
         };
         device.settle();
@@ -426,6 +460,9 @@ impl Device {
                 self.driver.message(message).unwrap();
             } else if let Ok(job) = self.jobs.try_recv() {
                 self.worker.work(job);
+            } else if let Ok(turn) = self.turns.try_recv() {
+                let word = self.fleet.answer(turn);
+                self.driver.message(Message::Fleet(word)).unwrap();
             } else {
                 return;
             }

@@ -173,7 +173,7 @@ fn trust_finds_a_release_that_no_channel_names_any_more() {
     assert_eq!(find("1").unwrap().version.as_str(), "1");
     let error = find("7").unwrap_err();
     assert!(error.contains("lists no releases/kiosk/7"), "{error}");
-    match trust.ask(&source, settings, 0, now, &mut || {}) {
+    match trust.ask(&source, settings, None, 0, now, &mut || {}) {
         Asked::Offer { release, .. } => assert_eq!(release.version.as_str(), "2"),
         other => panic!("{other:?}"),
     }

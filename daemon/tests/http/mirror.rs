@@ -55,7 +55,14 @@ impl Mirror {
 }
 
 pub(super) fn ask(trust: &mut Trust, source: &HttpSource, at: i64) -> Asked {
-    trust.ask(source, &device(), 1, Timestamp::from_unix(at), &mut || {})
+    trust.ask(
+        source,
+        &device(),
+        None,
+        1,
+        Timestamp::from_unix(at),
+        &mut || {},
+    )
 }
 
 pub(super) fn files(root: &Path) -> Files {

@@ -129,6 +129,7 @@ impl Boot<'_> {
             boot_id: BootId::new(&format!("boot-{boots}")),
             host: ports.host,
             worker: sender,
+            fleet: None,
             cancel,
             reached,
             queue,

@@ -372,6 +372,26 @@ fn people() -> Vec<Scenario> {
             ..plain("the system restarts while the restart waits for its gate")
         },
     ];
+    for (name, second) in [
+        ("", None),
+        (", and restarts the system", Some(Deed::Reboot)),
+    ] {
+        for deed in [Deed::Cancel, Deed::RollBack] {
+            let armed = when(PhaseKind::OnTrial, 1);
+            let deeds = [Some(deed), second].into_iter().flatten();
+            all.push(Scenario {
+                faults: Faults {
+                    closed_gates: 4,
+                    ..Faults::default()
+                },
+                deeds: deeds.map(|deed| (armed, deed)).collect(),
+                ends_in: 0,
+                ..plain(&format!(
+                    "{deed:?} while the restart waits for its gate{name}"
+                ))
+            });
+        }
+    }
     let places = [
         (PhaseKind::Idle, 1),
         (PhaseKind::Installing, 1),

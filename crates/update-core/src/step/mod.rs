@@ -8,10 +8,9 @@ mod staged;
 mod trial;
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use switchback_types::{ActionId, SlotName, Timestamp, Version};
+use switchback_types::{ActionId, Timestamp, Version};
 
 pub use self::check::{RepairRefusal, repair_target};
 pub use self::idle::{RollBackRefusal, roll_back_target};
@@ -295,11 +294,4 @@ fn write(mut draft: Draft, attempt: Attempt) -> Draft {
 
 fn refuse(draft: Draft, detail: String) -> Draft {
     draft.say(Notice::Refused { detail })
-}
-
-fn fall_back_to_booted(target: SlotName, facts: &Facts) -> Vec<Effect> {
-    vec![Effect::FallBack {
-        bad: target,
-        to: facts.booted,
-    }]
 }

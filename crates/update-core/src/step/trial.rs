@@ -3,8 +3,7 @@
 use alloc::string::ToString;
 
 use super::{
-    Draft, check, fall_back_to_booted, look_around, ordinary_health_failed, ordinary_health_passed,
-    refuse, settle,
+    Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse, settle,
 };
 use crate::effect::{Effect, HealthPurpose, Notice, RestartCause};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
@@ -47,6 +46,12 @@ impl Trial {
     fn runs(&self, facts: &Facts) -> bool {
         facts.booted == self.attempt.target
     }
+
+    /// Whether a person called it off before anybody saw the target slot run: that says nothing
+    /// about the image.
+    fn is_called_off(&self) -> bool {
+        !self.daemon_ran && matches!(self.verdict, Some(RollbackReason::Requested))
+    }
 }
 
 pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> Draft {
@@ -70,16 +75,20 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
             committed(draft, trial, facts)
         }
         Event::FellBack if trial.runs(facts) => draft.then(Effect::Restart(RestartCause::Back)),
+        Event::FellBack => match trial.verdict.clone() {
+            Some(reason) => back(draft, trial, reason, facts),
+            None => draft,
+        },
         Event::BootWriteFailed { detail } => {
             let draft = draft.say(Notice::BootWriteFailed {
                 detail: detail.clone(),
             });
             // What cannot be written cannot be taken back either: the tries run out, and the
             // bootloader falls back by itself.
-            if trial.runs(facts) {
-                draft.then(Effect::Restart(RestartCause::Back))
-            } else {
-                draft
+            match trial.verdict.clone() {
+                _ if trial.runs(facts) => draft.then(Effect::Restart(RestartCause::Back)),
+                Some(reason) if !trial.is_called_off() => back(draft, trial, reason, facts),
+                _ => draft,
             }
         }
         Event::CancelRequested => cancel(draft, trial, facts),
@@ -92,12 +101,17 @@ pub(super) fn step(draft: Draft, trial: Trial, event: &Event, facts: &Facts) -> 
             });
             cancel(draft, trial, facts)
         }
-        Event::RestartRequested if !trial.runs(facts) => {
+        Event::RestartRequested if !trial.runs(facts) && trial.verdict.is_none() => {
             draft.then(Effect::Restart(RestartCause::Requested))
         }
         Event::RestartRequested => refuse(
             draft,
-            "this boot is a trial: its health decides; `switchback rollback` ends it".to_string(),
+            if trial.runs(facts) {
+                "this boot is a trial: its health decides; `switchback rollback` ends it"
+            } else {
+                "the update was called off, and its slot is still armed: `switchback cancel` tries again"
+            }
+            .to_string(),
         ),
         Event::ShuttingDown => give_back(draft, trial, facts),
         other => check::refuse_repair(draft, other),
@@ -110,63 +124,74 @@ pub(super) fn started(
     observation: &BootObservation,
     facts: &Facts,
 ) -> Draft {
-    if trial.runs(facts) {
-        if trial.verdict.is_some() {
-            // The way back was decided, and its write was lost: write it again.
-            let effect = Effect::FallBack {
-                bad: trial.attempt.target,
-                to: trial.attempt.target.other(),
+    match trial.verdict.clone() {
+        // The way back was decided, and its write may be lost: write it again.
+        Some(reason) if trial.runs(facts) => fall_back(draft, trial, reason),
+        Some(reason) => look_around(fall_back(draft, trial, reason), facts),
+        None if trial.runs(facts) => {
+            trial.daemon_ran = true;
+            let left = match observation.slot(trial.attempt.target) {
+                SlotBoot::Ready { left } => left,
+                SlotBoot::Bad | SlotBoot::Exhausted => 0,
             };
-            return draft.to(trial.phase()).then(effect);
-        }
-        trial.daemon_ran = true;
-        let left = match observation.slot(trial.attempt.target) {
-            SlotBoot::Ready { left } => left,
-            SlotBoot::Bad | SlotBoot::Exhausted => 0,
-        };
-        let notice = Notice::TrialStarted {
-            attempt: trial.attempt.clone(),
-            left,
-        };
-        return draft
-            .to(trial.phase())
-            .say(notice)
-            .then(Effect::RunHealthChecks(HealthPurpose::Trial));
-    }
-    if trial.verdict.is_none() && trial.armed_in.as_ref() == Some(&facts.boot_id) {
-        // Only the daemon restarted; the device has not.
-        let cause = RestartCause::of(&trial.attempt);
-        let draft = look_around(draft.to(trial.phase()), facts);
-        return if facts.restart_automatically {
-            draft.then(Effect::Restart(cause))
-        } else {
+            let notice = Notice::TrialStarted {
+                attempt: trial.attempt.clone(),
+                left,
+            };
             draft
-        };
+                .to(trial.phase())
+                .say(notice)
+                .then(Effect::RunHealthChecks(HealthPurpose::Trial))
+        }
+        None if trial.armed_in.as_ref() == Some(&facts.boot_id) => {
+            // Only the daemon restarted; the device has not.
+            let cause = RestartCause::of(&trial.attempt);
+            let draft = look_around(draft.to(trial.phase()), facts);
+            if facts.restart_automatically {
+                draft.then(Effect::Restart(cause))
+            } else {
+                draft
+            }
+        }
+        None => {
+            let reason = reason_of(&trial, observation);
+            look_around(fall_back(draft, trial, reason), facts)
+        }
     }
-    rolled_back(draft, trial, observation, facts)
 }
 
-/// The old slot runs although the target slot was armed.
-fn rolled_back(
-    mut draft: Draft,
-    trial: Trial,
-    observation: &BootObservation,
-    facts: &Facts,
-) -> Draft {
-    let Trial {
-        attempt,
-        daemon_ran,
-        verdict,
-        ..
-    } = trial;
-    let reason = verdict.unwrap_or_else(|| match observation.slot(attempt.target) {
+/// Why the old slot runs although the target slot was armed.
+fn reason_of(trial: &Trial, observation: &BootObservation) -> RollbackReason {
+    let attempt = &trial.attempt;
+    match observation.slot(attempt.target) {
         SlotBoot::Ready { left } if left >= attempt.tries => RollbackReason::NeverStarted,
         SlotBoot::Ready { left } => RollbackReason::LeftWithTries { left },
         SlotBoot::Bad | SlotBoot::Exhausted => RollbackReason::TriesExhausted {
             tries: attempt.tries,
-            daemon_ran,
+            daemon_ran: trial.daemon_ran,
         },
-    });
+    }
+}
+
+/// Why goes into the journal first, then the target slot is taken out of the boot environment, and
+/// only then is the outcome settled: a daemon that dies in between must not leave a slot armed that
+/// nobody waits for.
+fn fall_back(draft: Draft, mut trial: Trial, reason: RollbackReason) -> Draft {
+    let bad = trial.attempt.target;
+    trial.verdict = Some(reason);
+    draft.to(trial.phase()).then(Effect::FallBack {
+        bad,
+        to: bad.other(),
+    })
+}
+
+/// The old slot runs, and the boot environment says so.
+fn back(mut draft: Draft, trial: Trial, reason: RollbackReason, facts: &Facts) -> Draft {
+    if trial.is_called_off() {
+        let cancelled = Outcome::Failed(InstallFailure::Cancelled);
+        return settle(draft, trial.attempt, cancelled, facts);
+    }
+    let attempt = trial.attempt;
     if speaks_against(attempt.kind, &reason) {
         draft.state.remember_failure(FailedImage {
             sha256: attempt.image.sha256,
@@ -179,15 +204,16 @@ fn rolled_back(
     if attempt.kind == AttemptKind::Return {
         draft.state.primary = Some(facts.booted);
     }
-    draft
-        .effects
-        .extend(fall_back_to_booted(attempt.target, facts));
     let notice = Notice::RolledBack {
         attempt: attempt.clone(),
         reason: reason.clone(),
     };
-    let draft = look_around(draft.say(notice), facts);
-    settle(draft, attempt, Outcome::RolledBack(reason), facts)
+    settle(
+        draft.say(notice),
+        attempt,
+        Outcome::RolledBack(reason),
+        facts,
+    )
 }
 
 /// Whether an image that did not stay is to be left alone from now on. One that was committed here
@@ -201,18 +227,13 @@ const fn speaks_against(kind: AttemptKind, reason: &RollbackReason) -> bool {
     judged || !matches!(kind, AttemptKind::Return)
 }
 
-/// The trial is lost: note why, point the boot environment back, restart.
-fn lose(draft: Draft, mut trial: Trial, reason: RollbackReason) -> Draft {
-    let target = trial.attempt.target;
+/// The trial is lost: the way back, then a restart.
+fn lose(draft: Draft, trial: Trial, reason: RollbackReason) -> Draft {
     let notice = Notice::TrialFailed {
         attempt: trial.attempt.clone(),
         reason: reason.clone(),
     };
-    trial.verdict = Some(reason);
-    draft.to(trial.phase()).say(notice).then(Effect::FallBack {
-        bad: target,
-        to: target.other(),
-    })
+    fall_back(draft.say(notice), trial, reason)
 }
 
 fn committed(mut draft: Draft, trial: Trial, facts: &Facts) -> Draft {
@@ -234,21 +255,15 @@ fn committed(mut draft: Draft, trial: Trial, facts: &Facts) -> Draft {
 }
 
 fn cancel(draft: Draft, trial: Trial, facts: &Facts) -> Draft {
-    if trial.runs(facts) {
-        return match trial.verdict {
-            Some(_) => draft,
-            None => lose(draft, trial, RollbackReason::Requested),
-        };
+    match trial.verdict.clone() {
+        None if trial.runs(facts) => lose(draft, trial, RollbackReason::Requested),
+        Some(_) if trial.runs(facts) => draft,
+        // Asked for again, because the boot environment could not be written.
+        verdict => {
+            let reason = verdict.unwrap_or(RollbackReason::Requested);
+            fall_back(draft, trial, reason)
+        }
     }
-    let target = trial.attempt.target;
-    let mut draft = draft;
-    draft.effects.extend(fall_back_to_booted(target, facts));
-    settle(
-        draft,
-        trial.attempt,
-        Outcome::Failed(InstallFailure::Cancelled),
-        facts,
-    )
 }
 
 /// The restart is orderly and health is not known yet: it must not look like a failed try.

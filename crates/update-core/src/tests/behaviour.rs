@@ -71,7 +71,11 @@ fn unhealthy_trial_points_back_restarts_and_is_remembered() {
     assert_eq!(acts(&effects), ["RunHealthChecks", "FallBack", "Restart"]);
 
     let old = facts(SlotName::A, "three");
-    let (state, effects) = run(state, &old, &[observe(SlotName::A, READY, SlotBoot::Bad)]);
+    let (state, effects) = run(
+        state,
+        &old,
+        &[observe(SlotName::A, READY, SlotBoot::Bad), Event::FellBack],
+    );
     assert_eq!(acts(&effects), ["FallBack", "RunHealthChecks", "Report"]);
     let known = state.failure_of(&image(2).sha256).unwrap();
     assert!(known.reason.to_string().contains("kiosk.service is failed"));
@@ -97,7 +101,11 @@ fn says_why_a_trial_ended_in_the_old_slot() {
             ..device()
         };
         let old = facts(SlotName::A, "five");
-        let (state, _) = run(state, &old, &[observe(SlotName::A, READY, left)]);
+        let (state, _) = run(
+            state,
+            &old,
+            &[observe(SlotName::A, READY, left), Event::FellBack],
+        );
         assert_eq!(state.failure_of(&image(2).sha256).unwrap().reason, reason);
         assert_eq!(state.phase.kind(), PhaseKind::Reporting);
     }
@@ -275,6 +283,7 @@ fn return_that_fails_too_ends_there() {
         &later,
         &[
             observe(SlotName::B, READY, SlotBoot::Exhausted),
+            Event::FellBack,
             Event::HealthPassed,
             Event::Reported,
             Event::HealthPassed,
@@ -358,25 +367,71 @@ fn hold_stops_a_write_and_leaves_a_trial_alone() {
     }
 }
 
-#[test]
-fn cancel_before_the_restart_disarms() {
-    let state = State {
+fn armed() -> State {
+    State {
         phase: on_trial(Some("one")),
         ..device()
-    };
+    }
+}
+
+#[test]
+fn cancel_before_the_restart_disarms_and_then_settles() {
     let old = facts(SlotName::A, "one");
-    let (state, effects) = run(state, &old, &[Event::CancelRequested]);
-    assert_eq!(
-        effects.first(),
-        Some(&Effect::FallBack {
-            bad: SlotName::B,
-            to: SlotName::A
-        })
-    );
+    let (state, effects) = run(armed(), &old, &[Event::CancelRequested]);
+    let way_back = Effect::FallBack {
+        bad: SlotName::B,
+        to: SlotName::A,
+    };
+    assert_eq!(effects, [way_back]);
+    assert!(state.history.is_empty(), "not settled before it is durable");
+    let (state, effects) = run(state, &old, &[Event::FellBack]);
+    assert_eq!(acts(&effects), ["Report"]);
     assert_eq!(
         state.history[0].outcome,
         Outcome::Failed(InstallFailure::Cancelled)
     );
+    assert!(state.failed.is_empty(), "the image was not judged");
+}
+
+#[test]
+fn cancel_whose_write_was_lost_is_carried_out_by_the_next_daemon() {
+    let old = facts(SlotName::A, "one");
+    let (state, _) = run(armed(), &old, &[Event::CancelRequested]);
+    let ready = observe(SlotName::B, READY, SlotBoot::Ready { left: 3 });
+    let (same_boot, effects) = run(state.clone(), &old, &[ready, Event::FellBack]);
+    assert_eq!(acts(&effects), ["FallBack", "RunHealthChecks", "Report"]);
+    // Or the device restarted, into what was still armed.
+    let target = facts(SlotName::B, "two");
+    let ready = observe(SlotName::B, READY, SlotBoot::Ready { left: 2 });
+    let (state, effects) = run(state, &target, &[ready, Event::FellBack]);
+    assert_eq!(acts(&effects), ["FallBack", "Restart"]);
+    let old = facts(SlotName::A, "three");
+    let bad = observe(SlotName::A, READY, SlotBoot::Bad);
+    let (next_boot, effects) = run(state, &old, &[bad, Event::FellBack]);
+    assert_eq!(acts(&effects), ["FallBack", "RunHealthChecks", "Report"]);
+    for state in [same_boot, next_boot] {
+        let cancelled = Outcome::Failed(InstallFailure::Cancelled);
+        assert_eq!(state.history[0].outcome, cancelled);
+        assert!(state.failed.is_empty());
+    }
+}
+
+#[test]
+fn what_was_called_off_and_cannot_be_disarmed_is_not_restarted_into() {
+    let old = facts(SlotName::A, "one");
+    let failed = Event::BootWriteFailed {
+        detail: "read-only".to_string(),
+    };
+    let events = [Event::CancelRequested, failed, Event::RestartRequested];
+    let (state, effects) = run(armed(), &old, &events);
+    assert_eq!(acts(&effects), ["FallBack"]);
+    let Some(Effect::Emit(Notice::Refused { detail })) = effects.last() else {
+        panic!("{effects:?}")
+    };
+    assert!(detail.contains("switchback cancel"), "{detail}");
+    let (state, effects) = run(state, &old, &[Event::CancelRequested, Event::FellBack]);
+    assert_eq!(acts(&effects), ["FallBack", "Report"], "it is tried again");
+    assert_eq!(state.phase.kind(), PhaseKind::Reporting);
 }
 
 #[test]

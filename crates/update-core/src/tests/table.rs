@@ -8,9 +8,16 @@ use switchback_types::{Digest, SlotName};
 
 use super::{acts, attempt, device, facts, image, observe, on_trial};
 use crate::{
-    AttemptKind, Event, InstallFailure, Outcome, Phase, SlotBoot, SlotContent, SlotRecord, State,
-    step,
+    AttemptKind, Event, InstallFailure, Outcome, Phase, RollbackReason, SlotBoot, SlotContent,
+    SlotRecord, State, step,
 };
+
+fn lost(mut phase: Phase) -> Phase {
+    if let Phase::OnTrial { verdict, .. } = &mut phase {
+        *verdict = Some(RollbackReason::Requested);
+    }
+    phase
+}
 
 fn phases() -> Vec<(&'static str, State, SlotName)> {
     let with = |phase: Phase| State {
@@ -45,8 +52,18 @@ fn phases() -> Vec<(&'static str, State, SlotName)> {
             SlotName::A
         ),
         (
+            "on-trial, old slot runs, called off",
+            with(lost(on_trial(Some("before")))),
+            SlotName::A
+        ),
+        (
             "on-trial, target runs",
             with(on_trial(Some("before"))),
+            SlotName::B
+        ),
+        (
+            "on-trial, target runs, trial lost",
+            with(lost(on_trial(Some("before")))),
             SlotName::B
         ),
         (

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE,
-    LOCATION, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap,
+    HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, PROXY_AUTHORIZATION, RANGE,
+    RETRY_AFTER, USER_AGENT,
 };
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
@@ -73,7 +74,7 @@ pub(super) struct Manner {
 }
 
 /// What to ask for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Question {
     pub(super) url: String,
     /// The value of `Range`; empty for the whole file.
@@ -82,6 +83,18 @@ pub(super) struct Question {
     pub(super) version: Option<String>,
     /// The version of a whole file that is not wanted again.
     pub(super) known: Option<String>,
+    /// What is sent with it. Such a question goes nowhere but to its address.
+    pub(super) sending: Option<Sending>,
+}
+
+/// A question that is more than one for a file.
+#[derive(Debug, Clone)]
+pub(super) struct Sending {
+    pub(super) method: Method,
+    /// Who asks.
+    pub(super) authorization: Option<HeaderValue>,
+    /// JSON.
+    pub(super) body: Option<String>,
 }
 
 /// The head of an answer, and its content as it comes.
@@ -137,6 +150,15 @@ impl Client {
         self.answer(&question.url, response)
     }
 
+    /// Sends and waits for the head of the answer, any that says that it was taken.
+    pub(super) fn send(self: &Arc<Self>, question: &Question) -> Result<Answer, FetchError> {
+        let response = self.runtime.block_on(self.web.answer(question))?;
+        if response.status().is_success() {
+            return Ok(self.taken(response));
+        }
+        self.answer(&question.url, response)
+    }
+
     /// Asks, and waits later.
     pub(super) fn start(self: &Arc<Self>, question: Question) -> Pending {
         let web = Arc::clone(&self.web);
@@ -156,32 +178,36 @@ impl Client {
         url: &str,
         response: Response<Incoming>,
     ) -> Result<Answer, FetchError> {
-        let multiplexed = response.version() == Version::HTTP_2;
-        let (head, incoming) = response.into_parts();
         let url = || url.to_owned();
-        match head.status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Answer {
-                status: head.status,
-                headers: head.headers,
-                body: Body {
-                    client: Arc::clone(self),
-                    incoming,
-                    piece: Bytes::new(),
-                },
-                multiplexed,
-            }),
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(self.taken(response)),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::Missing {
                 url: url(),
-                status: head.status.as_u16(),
+                status: response.status().as_u16(),
             }),
             // It is shorter than what was asked for.
             StatusCode::RANGE_NOT_SATISFIABLE => Err(FetchError::EndedEarly { url: url() }),
             _ => Err(FetchError::Status {
                 url: url(),
-                status: head.status.as_u16(),
-                retry_after: text(&head.headers, RETRY_AFTER)
-                    .and_then(|value| retry_after::parse(value, text(&head.headers, DATE))),
+                status: response.status().as_u16(),
+                retry_after: text(response.headers(), RETRY_AFTER)
+                    .and_then(|value| retry_after::parse(value, text(response.headers(), DATE))),
             }),
+        }
+    }
+
+    fn taken(self: &Arc<Self>, response: Response<Incoming>) -> Answer {
+        let multiplexed = response.version() == Version::HTTP_2;
+        let (head, incoming) = response.into_parts();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body: Body {
+                client: Arc::clone(self),
+                incoming,
+                piece: Bytes::new(),
+            },
+            multiplexed,
         }
     }
 }
@@ -284,6 +310,7 @@ impl Web {
             let asked = self.exchange(&to, question);
             let response = asked.await.map_err(&fail)?;
             let further = match response.status().as_u16() {
+                _ if question.sending.is_some() => None,
                 301 | 302 | 303 | 307 | 308 => text(response.headers(), LOCATION),
                 _ => None,
             };
@@ -456,7 +483,20 @@ pub(super) fn request(
     if let Some(known) = &question.known {
         request = request.header(IF_NONE_MATCH, known);
     }
-    request.body(String::new()).map_err(|error| chain(&error))
+    let Some(sending) = &question.sending else {
+        return request.body(String::new()).map_err(|error| chain(&error));
+    };
+    request = request
+        .method(sending.method.clone())
+        .header(ACCEPT, "application/json");
+    if let Some(who) = &sending.authorization {
+        request = request.header(AUTHORIZATION, who);
+    }
+    if sending.body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let body = sending.body.clone().unwrap_or_default();
+    request.body(body).map_err(|error| chain(&error))
 }
 
 /// Reads a short answer to its end, so that its connection can be used again.

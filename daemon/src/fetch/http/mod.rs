@@ -1,5 +1,6 @@
 //! HTTP/2 and HTTP/1.1 behind a blocking face: it is the worker's thread that waits.
 
+mod api;
 mod client;
 mod connect;
 mod credentials;
@@ -19,6 +20,7 @@ use hyper::header::{CONTENT_RANGE, ETAG};
 use hyper::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
+pub use self::api::HttpApi;
 use self::client::{Answer, Client, Manner, Question, text};
 use self::connect::authority;
 pub use self::credentials::{Credentials, HttpSetupError};
@@ -41,9 +43,8 @@ const SMALL: usize = 64 * 1024;
 fn whole(url: &str, known: Option<String>) -> Question {
     Question {
         url: url.to_owned(),
-        range: String::new(),
-        version: None,
         known,
+        ..Question::default()
     }
 }
 
@@ -141,36 +142,6 @@ impl HttpSource {
         }
     }
 
-    /// Reads a small file whole.
-    fn read(&self, mut answer: Answer, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
-        let begun = Instant::now();
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 8 * 1024];
-        loop {
-            // One that drips must not hold a poll for ever.
-            let received = length(bytes.len());
-            let whole = self.stall * 2 + Duration::from_secs(received / LEAST_RATE);
-            let left = whole.saturating_sub(begun.elapsed());
-            let time = left.min(self.stall);
-            let count = match answer.body.read_within(&mut buffer, time) {
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && time < self.stall => {
-                    let detail = format!("only {received} bytes in {} s", whole.as_secs());
-                    let url = url.to_owned();
-                    return Err(FetchError::Transport { url, detail });
-                }
-                count => count.map_err(|error| broke(url, &error))?,
-            };
-            if count == 0 {
-                return Ok(bytes);
-            }
-            bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
-            if length(bytes.len()) > limit {
-                let url = url.to_owned();
-                return Err(FetchError::TooLong { url, limit });
-            }
-        }
-    }
-
     /// What to ask for a part of a file: of the version that was asked for last, if it was this file's.
     fn question(&self, url: &str, range: String) -> Question {
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +150,7 @@ impl HttpSource {
             url: url.to_owned(),
             range,
             version: known.map(|(_, version)| version.clone()),
-            known: None,
+            ..Question::default()
         }
     }
 
@@ -216,7 +187,7 @@ impl Files for HttpSource {
             answer => answer?,
         };
         let tag = text(&answer.headers, ETAG).map(ToOwned::to_owned);
-        let bytes = self.read(answer, &url, limit)?;
+        let bytes = read(answer, &url, limit, self.stall)?;
         // Three bytes are the least that two ranges with something between them can be of. What changes under its
         // name is asked for often, and by others.
         if (3..=SMALL).contains(&bytes.len()) && !path.ends_with("/timestamp.json") {
@@ -265,6 +236,36 @@ impl Source for HttpSource {
     ) -> Result<Box<dyn Parts + 'a>, FetchError> {
         let parts = HttpParts::new(self, self.url(path), ranges)?;
         Ok(Box::new(parts))
+    }
+}
+
+/// Reads something small whole.
+fn read(mut answer: Answer, url: &str, limit: u64, stall: Duration) -> Result<Vec<u8>, FetchError> {
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8 * 1024];
+    loop {
+        // One that drips must not hold a poll for ever.
+        let received = length(bytes.len());
+        let whole = stall * 2 + Duration::from_secs(received / LEAST_RATE);
+        let left = whole.saturating_sub(begun.elapsed());
+        let time = left.min(stall);
+        let count = match answer.body.read_within(&mut buffer, time) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && time < stall => {
+                let detail = format!("only {received} bytes in {} s", whole.as_secs());
+                let url = url.to_owned();
+                return Err(FetchError::Transport { url, detail });
+            }
+            count => count.map_err(|error| broke(url, &error))?,
+        };
+        if count == 0 {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if length(bytes.len()) > limit {
+            let url = url.to_owned();
+            return Err(FetchError::TooLong { url, limit });
+        }
     }
 }
 

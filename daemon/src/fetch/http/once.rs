@@ -111,9 +111,7 @@ fn exchange(
         let mut connection = connect(&to, &tls, &tls, &proxies).await?;
         let whole = Question {
             url: url.into(),
-            range: String::new(),
-            version: None,
-            known: None,
+            ..Question::default()
         };
         let request = make(request(&to, &whole, &connection)?);
         let response = connection.sender.send(request).await;

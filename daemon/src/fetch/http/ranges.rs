@@ -409,8 +409,7 @@ pub(super) fn gives_several(client: &Arc<Client>, url: &str) -> Result<bool, Fet
     let mut answer = client.get(&Question {
         url: url.into(),
         range: "bytes=0-0,2-2".into(),
-        version: None,
-        known: None,
+        ..Question::default()
     })?;
     // The connection is used again.
     let _ = io::copy(&mut (&mut answer.body).take(MOST_UNWANTED), &mut io::sink());

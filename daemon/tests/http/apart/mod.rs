@@ -161,7 +161,7 @@ impl Story {
     fn offer(&self, remote: &Remote) -> Box<TrustedRelease> {
         let mut trust = self.publisher.trust(&self.directory.path().join("trust"));
         let now = Timestamp::from_unix(NOW);
-        match trust.ask(remote.repository(), &device(), 0, now, &mut || {}) {
+        match trust.ask(remote.repository(), &device(), None, 0, now, &mut || {}) {
             Asked::Offer { release, .. } => release,
             other => panic!("{other:?}"),
         }
@@ -340,7 +340,7 @@ fn one_question_is_enough_for_another_process_too() {
     let now = Timestamp::from_unix(NOW);
     for round in 0..3 {
         let before = story.mirror.server.asked().len();
-        let asked = trust.ask(remote.repository(), &device(), 0, now, &mut || {});
+        let asked = trust.ask(remote.repository(), &device(), None, 0, now, &mut || {});
         assert!(matches!(asked, Asked::Offer { .. }), "{asked:?}");
         let questions = story.mirror.server.asked().len() - before;
         assert_eq!(questions == 1, round > 0, "{questions}");

@@ -1,0 +1,73 @@
+//! The thread that waits for the server.
+
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Trouble, Turn, Word};
+use crate::driver::Message;
+use crate::fetch::FetchError;
+use crate::health::Reached;
+use crate::report::chain;
+
+/// After so much time without a turn the process behind is let go.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Makes turns.
+pub trait Asking: Send {
+    /// One exchange.
+    ///
+    /// # Errors
+    /// As those of a [`Client`](super::Client).
+    fn turn(&mut self, turn: &Turn) -> Result<Word, FetchError>;
+
+    /// Told when there was none for a while.
+    fn rest(&mut self) {}
+}
+
+/// Starts the thread; what comes of each turn goes to the driver. A server that answered was reached.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn start(
+    mut asking: Box<dyn Asking>,
+    reached: Reached,
+    words: UnboundedSender<Message>,
+) -> io::Result<Sender<Turn>> {
+    let (sender, turns) = channel();
+    std::thread::Builder::new()
+        .name("fleet".into())
+        .spawn(move || {
+            loop {
+                let turn = match turns.recv_timeout(QUIET) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        asking.rest();
+                        turns.recv().ok()
+                    }
+                    turn => turn.ok(),
+                };
+                let Some(turn) = turn else {
+                    return;
+                };
+                let word = asking.turn(&turn);
+                if word.is_ok() {
+                    reached.note();
+                }
+                // If the driver is gone the program is ending.
+                let _ = words.send(Message::Fleet(word.map_err(|error| trouble(&error))));
+            }
+        })?;
+    Ok(sender)
+}
+
+fn trouble(error: &FetchError) -> Trouble {
+    Trouble {
+        retry_after: match error {
+            FetchError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        },
+        detail: chain(error),
+    }
+}
