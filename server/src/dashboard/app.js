@@ -155,7 +155,7 @@ async function devicesPage() {
   const filter = sessionStorage.getItem("filter") ?? "";
   const input = el("input", { id: "filter", value: filter, size: 40, placeholder: "site == lab and not hw ~ \"rev1*\"" });
   const form = el("form", { onsubmit: (event) => { event.preventDefault(); sessionStorage.setItem("filter", input.value); show(); } },
-    el("label", { for: "filter" }, "Filter "), input, " ", el("button", { type: "submit" }, "Show"));
+    el("label", { for: "filter" }, "Filter"), input, el("button", { type: "submit" }, "Show"));
   let found;
   try { found = await call(`/api/v1/devices?limit=200&filter=${encodeURIComponent(filter)}`); }
   catch (error) { return [el("h2", {}, "Devices"), form, el("p", { role: "alert" }, error.message)]; }
