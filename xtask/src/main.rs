@@ -46,6 +46,9 @@ cargo xtask bench server [--devices N,N]
 cargo xtask fleet [--devices N]
                      whole rollouts over model devices under the real planner, and how many a bad release
                      reached, beside waves by time alone and everyone at once (10,000 unless told)
+cargo xtask fleet --qemu [N]
+                     N real guests (3 unless told), their bootloaders, and the fleet server: a good release reaches
+                     all of them, a bad one pauses after the first, which goes back
 cargo xtask bench device [--seconds N] [--programs DIRECTORY]
                      memory, wakeups, bytes and calls of the daemon, at rest for N seconds and while it updates,
                      beside the daemons that Debian has (as root: loop devices, a mount namespace);
