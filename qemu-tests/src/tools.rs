@@ -94,6 +94,12 @@ pub const TEST_TOOLS: &[Tool] = &[
     tool("curl", "a client of others for the fleet server's TLS"),
 ];
 
+/// Needed to look at the dashboard: heavy, so only for that command.
+pub const BROWSER_TOOLS: &[Tool] = &[
+    tool("chromium", "a browser for the dashboard"),
+    tool("fonts-dejavu-core", "letters for it"),
+];
+
 /// Needed for the U-Boot board.
 pub const UBOOT_TOOLS: &[Tool] = &[
     tool("u-boot-tools", "mkimage and mkenvimage"),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::now;
-use crate::start::lock;
+use crate::start::{lock, make_data_directory};
 use crate::store::sqlite;
 
 /// What comes first in an archive.
@@ -181,8 +181,7 @@ fn sync_directory_of(path: &Path) -> anyhow::Result<()> {
 pub async fn restore(options: &Restore) -> anyhow::Result<()> {
     let Restore { file, data } = options;
     let archive = File::open(file).with_context(|| file.display().to_string())?;
-    std::fs::create_dir_all(data.join(FILES))
-        .with_context(|| format!("{} cannot be made", data.display()))?;
+    make_data_directory(&data.join(FILES))?;
     let _lock = lock(data)?;
     if data.join(DATABASE).exists() {
         bail!(

@@ -1,7 +1,8 @@
 //! From a command line to a server that answers.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,7 +123,7 @@ pub async fn prepare(options: Serve) -> anyhow::Result<Ready> {
     let tls = tls(&options)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let artifacts = options.data.join("artifacts");
-    std::fs::create_dir_all(&artifacts).with_context(|| format!("{}", artifacts.display()))?;
+    make_data_directory(&artifacts)?;
     let lock = lock(&options.data)?;
     let store = match &options.database {
         Some(url) => Store::postgres(url)
@@ -185,6 +186,12 @@ fn tls(options: &Serve) -> anyhow::Result<Option<Arc<Tls>>> {
         device_ca: options.device_ca.clone(),
     };
     Ok(Some(Tls::open(files)?))
+}
+
+/// For its owner alone: webhooks' keys are in it. One that is there stays as it is.
+pub(crate) fn make_data_directory(path: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("{} cannot be made", path.display()))
 }
 
 /// Nobody else may be at the same directory.

@@ -37,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "switchback-tuf",
         ],
     ),
+    ("switchback-fleet", &["switchback-types"]),
     (
         "switchbackd",
         &[

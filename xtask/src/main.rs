@@ -49,6 +49,9 @@ cargo xtask fleet [--devices N]
 cargo xtask fleet --qemu [N]
                      N real guests (3 unless told), their bootloaders, and the fleet server: a good release reaches
                      all of them, a bad one pauses after the first, which goes back
+cargo xtask dashboard
+                     the fleet server's dashboard in headless Chromium: complaints, keyboard, what a screen
+                     reader is told, contrast; pictures below target/reports/dashboard
 cargo xtask bench device [--seconds N] [--programs DIRECTORY]
                      memory, wakeups, bytes and calls of the daemon, at rest for N seconds and while it updates,
                      beside the daemons that Debian has (as root: loop devices, a mount namespace);
@@ -58,6 +61,8 @@ cargo xtask conformance [--suite DIRECTORY | --python-tuf]
                      from a checkout; or a repository of ours read by python-tuf (both need PyPI)
 cargo xtask dist [DIRECTORY]
                      the tree as it is installed on a device: programs, units, completions, manual pages
+cargo xtask dist-fleet [DIRECTORY]
+                     the same for the fleet: its server with the unit, and the command line for people
 cargo xtask deb [--try]
                      a Debian package of it; with --try it is installed, upgraded and removed in a copy
                      of this machine's files
@@ -84,9 +89,12 @@ fn main() -> ExitCode {
         ["bench", "device", rest @ ..] => bench::device::run_from(rest),
         ["conformance", rest @ ..] => conformance::run_from(rest),
         ["fleet", rest @ ..] => fleet::run_from(rest),
+        ["dashboard"] => dashboard(),
         ["replay", log] => simulate::replay_log(log),
         ["dist"] => dist::tree(None).map(drop),
         ["dist", directory] => dist::tree(Some(directory)).map(drop),
+        ["dist-fleet"] => dist::fleet(None).map(drop),
+        ["dist-fleet", directory] => dist::fleet(Some(directory)).map(drop),
         ["deb"] => dist::deb().map(drop),
         ["deb", "--try"] => dist::try_out(),
         ["generate"] => check::generate(),
@@ -136,6 +144,20 @@ fn boards(word: Option<&str>) -> anyhow::Result<Vec<qemu_tests::demo::BoardKind>
         Some("all") => vec![BoardKind::Grub, BoardKind::Uboot],
         other => anyhow::bail!("--board takes grub, u-boot or all, not {other:?}"),
     })
+}
+
+fn dashboard() -> anyhow::Result<()> {
+    qemu_tests::tools::ensure(qemu_tests::tools::BROWSER_TOOLS)?;
+    let package = ["test", "--locked", "--package", "switchback-server"];
+    let which = [
+        "--test",
+        "fleet",
+        "dashboard::",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    process::cargo(&[package.as_slice(), &which].concat())
 }
 
 fn tools() -> anyhow::Result<()> {

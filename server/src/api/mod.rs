@@ -135,6 +135,22 @@ impl Refusal {
         }
     }
 
+    /// A file cannot be kept.
+    #[must_use]
+    pub fn of_disk(why: &std::io::Error) -> Self {
+        let is_full = matches!(
+            why.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
+        Self {
+            status: match is_full {
+                true => StatusCode::INSUFFICIENT_STORAGE,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            what: format!("the file cannot be kept: {why}"),
+        }
+    }
+
     /// Too many wrong tokens.
     #[must_use]
     pub fn too_many() -> Self {
@@ -157,7 +173,9 @@ impl IntoResponse for Refusal {
         }
         if matches!(
             self.status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::INSUFFICIENT_STORAGE
         ) {
             headers.insert(RETRY_AFTER, axum::http::HeaderValue::from_static("30"));
         }
@@ -169,6 +187,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let status = match error {
             StoreError::Conflict => StatusCode::CONFLICT,
+            StoreError::Full => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self {

@@ -53,6 +53,7 @@ impl utoipa::Modify for Token {
                     "Too many wrong tokens from this address; see Retry-After",
                 );
                 add("503", "The database does not answer; see Retry-After");
+                add("507", "The disk is full; see Retry-After");
                 if operation.request_body.is_some() {
                     add("413", "The body is too long");
                     add("415", "The body is of another kind");

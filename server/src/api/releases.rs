@@ -1,9 +1,10 @@
 //! Releases that can be rolled out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::State;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ use crate::store::{Statement, StoreError};
 
 /// Largest file that is taken: 16 GiB.
 const MAX_FILE: u64 = 16 << 30;
+/// Of a file that cannot be kept, at most so many more bytes are heard, for so long.
+const MAX_HEARD: usize = 64 << 20;
+const HEARD_TIME: Duration = Duration::from_secs(10);
 
 /// A release of the signed repository.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -214,7 +218,7 @@ pub async fn upload(
             return Err(why);
         }
     };
-    let io = |why: std::io::Error| Refusal::conflict(format!("the file cannot be kept: {why}"));
+    let io = |why: std::io::Error| Refusal::of_disk(&why);
     tokio::fs::rename(&partial, folder.join(&file.sha256))
         .await
         .map_err(io)?;
@@ -223,8 +227,28 @@ pub async fn upload(
     Ok(Json(file))
 }
 
+/// Keeps what comes. When that fails, some of the rest is still heard: a client that is in the
+/// middle of sending would otherwise not hear why.
 async fn receive(path: &std::path::Path, body: HttpBody) -> Result<File, Refusal> {
-    let io = |why: std::io::Error| Refusal::conflict(format!("the file cannot be kept: {why}"));
+    let mut pieces = body.into_data_stream();
+    let result = keep_pieces(path, &mut pieces).await;
+    if result.is_err() {
+        let rest = async {
+            let mut size = 0;
+            while let Some(Ok(piece)) = pieces.next().await {
+                size += piece.len();
+                if size > MAX_HEARD {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(HEARD_TIME, rest).await;
+    }
+    result
+}
+
+async fn keep_pieces(path: &std::path::Path, pieces: &mut BodyDataStream) -> Result<File, Refusal> {
+    let io = |why: std::io::Error| Refusal::of_disk(&why);
     let mut file = tokio::fs::File::create(path).await.map_err(io)?;
     let (mut sha256, mut sha1, mut md5) = (
         sha2::Sha256::new(),
@@ -232,7 +256,6 @@ async fn receive(path: &std::path::Path, body: HttpBody) -> Result<File, Refusal
         md5::Md5::default(),
     );
     let mut size: u64 = 0;
-    let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|why| Refusal::bad(format!("the upload broke off: {why}")))?;
         size += piece.len() as u64;

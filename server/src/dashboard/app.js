@@ -99,10 +99,10 @@ function rolloutCard(one) {
     const bad = of.failed + of.rolled_back + of.silent;
     const parts = [["good", of.succeeded], ["bad", bad], ["wait", of.pending]];
     const word = index === rollout.wave && rollout.phase === "running" ? " ←" : "";
-    const figure = `${of.succeeded} well, ${bad} bad, ${of.pending} at it, of ${of.offered}`;
-    const row = bar(`Wave ${index + 1}, to ${wave.reach}${word}`, parts, Math.max(of.offered, 1), `${of.succeeded}/${of.offered}`);
-    row.querySelector(".track").setAttribute("aria-label", figure);
-    return row;
+    // In words as well: not everybody tells the colours apart.
+    const figures = [[of.succeeded, "well"], [bad, "bad"], [of.pending, "at it"]].filter(([count]) => count);
+    const figure = figures.length ? figures.map(([count, word]) => `${count} ${word}`).join(", ") : "nobody yet";
+    return bar(`Wave ${index + 1}, to ${wave.reach}${word}`, parts, Math.max(of.offered, 1), figure);
   });
   return el("section", { class: "card" },
     el("header", {}, el("h3", {}, rolloutLink(one.id, rollout.definition.name)),
@@ -185,6 +185,17 @@ async function auditPage() {
     lines.map((line) => [when(line.at), line.who, line.what, el("code", {}, line.detail)]), "Nothing.")];
 }
 
+/** Shows other nodes; whoever was at a link or a button is at the same one afterwards. */
+function replace(nodes) {
+  const key = (node) => node.id || node.getAttribute("href") || node.textContent;
+  const before = document.activeElement;
+  const was = page.contains(before) ? [before.tagName, key(before)] : null;
+  page.replaceChildren(...nodes);
+  if (!was) return;
+  const again = [...page.querySelectorAll(was[0])].find((node) => key(node) === was[1]);
+  (again ?? document.getElementById("main")).focus({ preventScroll: true });
+}
+
 let shown = 0;
 async function show() {
   const mine = ++shown;
@@ -199,7 +210,7 @@ async function show() {
   }
   try {
     const nodes = await (pages[name] ?? fleetPage)(decodeURIComponent(argument));
-    if (mine === shown) page.replaceChildren(...nodes.flat().filter(Boolean));
+    if (mine === shown) replace(nodes.flat().filter(Boolean));
   } catch (error) {
     if (mine === shown) page.replaceChildren(el("p", { role: "alert" }, error.message));
   }
@@ -245,7 +256,11 @@ login.addEventListener("submit", async (event) => {
   event.preventDefault();
   sessionStorage.setItem("token", document.getElementById("token").value.trim());
   const problem = document.getElementById("login-error");
-  try { await call("/api/v1/me"); problem.textContent = ""; } catch (error) { problem.textContent = error.message; }
+  try {
+    await call("/api/v1/me");
+    problem.textContent = "";
+    document.getElementById("main").focus();
+  } catch (error) { problem.textContent = error.message; }
   show();
   watch();
 });

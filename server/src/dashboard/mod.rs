@@ -15,13 +15,15 @@ use crate::app::App;
 const PAGE: &str = include_str!("index.html");
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("app.js");
+const ICON: &str = include_str!("icon.svg");
 
-/// Its three files.
+/// Its files.
 pub fn router() -> Router<Arc<App>> {
     let file =
         |kind: &'static str, text: &'static str| get(move || async move { answer(kind, text) });
     Router::new()
         .route("/", file("text/html; charset=utf-8", PAGE))
+        .route("/icon.svg", file("image/svg+xml", ICON))
         .route("/style.css", file("text/css; charset=utf-8", STYLE))
         .route("/app.js", file("text/javascript; charset=utf-8", SCRIPT))
 }

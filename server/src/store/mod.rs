@@ -27,6 +27,9 @@ pub enum StoreError {
     /// The database does not answer, or refuses.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<sqlx::Error>),
+    /// There is no space for it.
+    #[error("the database has no space left on its disk")]
+    Full,
     /// The schema could not be brought up to date.
     #[error("the schema of the database could not be brought up to date")]
     Migrate(#[source] Arc<sqlx::migrate::MigrateError>),
@@ -49,7 +52,14 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(Arc::new(error))
+        // SQLITE_FULL and its like among input and output errors; PostgreSQL's disk_full.
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        match code.as_deref() {
+            Some("13" | "53100") => Self::Full,
+            _ => Self::Unavailable(Arc::new(error)),
+        }
     }
 }
 

@@ -83,6 +83,8 @@ fn nothing_that_was_acknowledged_before_is_missing() {
     let data = elsewhere.path().join("data");
     let done = program(&["restore", text(file), "--data", text(&data)]);
     assert!(done.status.success(), "{done:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "nor the directory for others");
     let again = Server::over(&server, data);
     let mut kept = Vec::new();
     for (name, device) in names.iter().zip(&devices) {

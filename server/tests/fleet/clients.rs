@@ -24,7 +24,8 @@ openssl cms -sign -in sw-description -out sw-description.sig -signer c.pem -inke
 printf '%s\n' sw-description sw-description.sig image | cpio -o -H crc > image-2.swu
 "#;
 
-struct Client(Child);
+/// A program that ends with this.
+pub(crate) struct Client(pub(crate) Child);
 
 impl Drop for Client {
     fn drop(&mut self) {

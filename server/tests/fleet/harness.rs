@@ -12,8 +12,25 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) base: String,
     pub(crate) admin: String,
-    pub(crate) data: tempfile::TempDir,
+    pub(crate) data: Data,
     arguments: Vec<String>,
+}
+
+/// Where a server's data is.
+pub(crate) enum Data {
+    /// In a directory that goes away with it.
+    Own(tempfile::TempDir),
+    /// In one of the test.
+    Given(PathBuf),
+}
+
+impl Data {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Own(directory) => directory.path(),
+            Self::Given(path) => path,
+        }
+    }
 }
 
 /// What came back.
@@ -92,7 +109,17 @@ impl Server {
     }
 
     pub(crate) fn with(more: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let data = Data::Own(tempfile::tempdir().unwrap());
+        Self::first(data, more)
+    }
+
+    /// One whose data is in a place of the test.
+    pub(crate) fn at(data: &Path, more: &[&str]) -> Self {
+        std::fs::create_dir_all(data).unwrap();
+        Self::first(Data::Given(data.to_owned()), more)
+    }
+
+    fn first(data: Data, more: &[&str]) -> Self {
         let arguments: Vec<String> = more.iter().map(|word| (*word).to_owned()).collect();
         let (child, base, admin) = spawn(data.path(), &arguments);
         Self {
@@ -307,7 +334,7 @@ impl Server {
             child,
             base,
             admin: first.admin.clone(),
-            data,
+            data: Data::Own(data),
             arguments,
         }
     }
@@ -322,7 +349,7 @@ impl Server {
             child,
             base,
             admin: first.admin.clone(),
-            data: tempfile::tempdir().unwrap(),
+            data: Data::Given(data),
             arguments: Vec::new(),
         }
     }

@@ -6,10 +6,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod authority;
 mod backup;
+mod browser;
 mod clients;
+mod dashboard;
 mod database;
 mod devices;
+mod full;
 mod harness;
 mod hostile;
 mod people;

@@ -151,7 +151,7 @@ fn the_description_is_the_committed_one() {
     assert_eq!(served.body, text);
 }
 
-/// The dashboard is three files of the program itself, which may load nothing from elsewhere.
+/// The dashboard is a few files of the program itself, which may load nothing from elsewhere.
 #[test]
 fn the_dashboard_is_served_and_closed_to_others() {
     let server = Server::start();

@@ -2,147 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::json;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-use crate::harness::{Answer, Server, eventually, request_with, try_request};
-
-/// An authority, and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate with its key.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
-    }
-
-    fn sign(&self, params: &CertificateParams) -> Pair {
-        let key = KeyPair::generate().unwrap();
-        Pair {
-            certificate: params.signed_by(&key, &self.0).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    fn server(&self) -> Pair {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        self.sign(&CertificateParams::new(names).unwrap())
-    }
-
-    fn params(name: &str) -> CertificateParams {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params
-    }
-
-    fn device(&self, name: &str) -> Pair {
-        self.sign(&Self::params(name))
-    }
-}
-
-/// A server with TLS, and the directory of its files.
-struct Secure {
-    server: Server,
-    web: Authority,
-    devices: Authority,
-    files: tempfile::TempDir,
-}
-
-impl Secure {
-    fn start(more: &[&str]) -> Self {
-        let (web, devices) = (Authority::new("web"), Authority::new("devices"));
-        let files = tempfile::tempdir().unwrap();
-        let path = |name: &str| files.path().join(name);
-        write_pair(files.path(), &web.server());
-        std::fs::write(path("devices.pem"), devices.0.pem()).unwrap();
-        std::fs::write(path("web.pem"), web.0.pem()).unwrap();
-        let text = |name: &str| path(name).to_str().unwrap().to_owned();
-        let (certificate, key, ca) = (
-            text("certificate.pem"),
-            text("key.pem"),
-            text("devices.pem"),
-        );
-        let mut arguments = vec![
-            "--tls-certificate",
-            &certificate,
-            "--tls-key",
-            &key,
-            "--device-ca",
-            &ca,
-        ];
-        arguments.extend(more);
-        let server = Server::with(&arguments);
-        assert!(server.base.starts_with("https://"), "{}", server.base);
-        Self {
-            server,
-            web,
-            devices,
-            files,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
-    fn host(&self) -> &str {
-        self.server.base.strip_prefix("https://").unwrap()
-    }
-
-    fn try_poll(&self, device: &str, pair: &Pair) -> Result<Answer, ureq::Error> {
-        let url = format!("{}/DEFAULT/controller/v1/{device}", self.server.base);
-        try_request(Some(client(&self.web, Some(pair))), "GET", &url, &[], None)
-    }
-
-    fn poll(&self, device: &str, pair: &Pair) -> Answer {
-        self.try_poll(device, pair).unwrap()
-    }
-
-    fn admin(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
-        let url = format!("{}{path}", self.server.base);
-        let token = format!("Bearer {}", self.server.admin);
-        let headers = [("Authorization", token.as_str())];
-        let tls = client(&self.web, None);
-        try_request(Some(tls), method, &url, &headers, body).unwrap()
-    }
-}
-
-fn write_pair(directory: &Path, pair: &Pair) {
-    std::fs::write(directory.join("key.pem"), &pair.key).unwrap();
-    std::fs::write(directory.join("certificate.pem"), &pair.certificate).unwrap();
-}
-
-fn client(trusts: &Authority, pair: Option<&Pair>) -> TlsConfig {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let root = Certificate::from_der(trusts.0.der()).to_owned();
-    let shown = pair.map(|pair| {
-        let own = Certificate::from_pem(pair.certificate.as_bytes()).unwrap();
-        ClientCert::new_with_certs(&[own], PrivateKey::from_pem(pair.key.as_bytes()).unwrap())
-    });
-    TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&[root]))
-        .client_cert(shown)
-        .build()
-}
+use crate::authority::{Authority, Pair, Secure, client, write_pair};
+use crate::clients::Client;
+use crate::harness::{Server, eventually, request_with, try_request};
 
 #[test]
 fn a_certificate_is_a_device() {
@@ -309,6 +177,21 @@ fn handshakes_that_never_end_hold_up_nobody() {
         })
         .collect();
     let started = Instant::now();
+    // One that shakes hands, agrees on HTTP/2, and asks nothing.
+    let mut silent = Command::new("openssl")
+        .args([
+            "s_client",
+            "-quiet",
+            "-alpn",
+            "h2",
+            "-connect",
+            secure.host(),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     secure.poll("d1", &d1).with(200);
     assert!(started.elapsed() < Duration::from_secs(2));
     for stream in &mut slow[..2] {
@@ -323,6 +206,7 @@ fn handshakes_that_never_end_hold_up_nobody() {
         passed > Duration::from_secs(8) && passed < Duration::from_secs(14),
         "{passed:?}"
     );
+    eventually("the silent one is cut off", || silent.try_wait().unwrap());
 }
 
 /// Certificate and key are renewed while the server runs, one file after the other.
@@ -432,4 +316,53 @@ fn only_a_listed_proxy_is_believed() {
     let poll = ask(&server, "d1").with(200).body;
     assert!(poll.contains("https://127.0.0.1"), "{poll}");
     ask(&server, "d2").with(403);
+}
+
+/// SWUpdate as Debian has it, with a certificate and no token.
+#[test]
+fn swupdate_is_known_by_its_certificate() {
+    let secure = Secure::start(&[]);
+    let d1 = secure.devices.device("d1");
+    std::fs::write(secure.path("d1.pem"), &d1.certificate).unwrap();
+    std::fs::write(secure.path("d1.key"), &d1.key).unwrap();
+    let configuration = format!(
+        "globals: {{ verbose = true; }};\nsuricatta: {{ tenant = \"DEFAULT\"; id = \"d1\"; \
+         polldelay = 1; url = \"{}\"; cafile = \"web.pem\"; sslkey = \"d1.key\"; \
+         sslcert = \"d1.pem\"; }};",
+        secure.server.base
+    );
+    std::fs::write(secure.path("swupdate.cfg"), configuration).unwrap();
+    let log = std::fs::File::create(secure.path("log")).unwrap();
+    // It wants a certificate for updates that it is not offered here.
+    let client = Command::new("swupdate")
+        .args([
+            "-f",
+            "swupdate.cfg",
+            "-M",
+            "-H",
+            "lab:1.0",
+            "-k",
+            "web.pem",
+            "-u",
+            "",
+        ])
+        .current_dir(secure.files.path())
+        .env("TMPDIR", secure.files.path())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn();
+    let Ok(client) = client else {
+        assert!(std::env::var_os("SWITCHBACK_WITHOUT_SWUPDATE").is_some());
+        return;
+    };
+    let _client = Client(client);
+    eventually("it polls twice", || {
+        let metrics = secure.admin("GET", "/metrics", None).with(200).body;
+        metrics.lines().find_map(|line| {
+            let count = line.strip_prefix("switchback_polls_total ")?;
+            (count.parse::<u32>().ok()? >= 2).then_some(())
+        })
+    });
+    let shown = secure.admin("GET", "/api/v1/devices/d1", None).with(200);
+    assert_eq!(shown.json()["state"], "active");
 }

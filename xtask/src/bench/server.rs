@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use qemu_tests::report::{Entry, Report};
 
-use crate::process::cargo;
+use crate::process::{cargo, target};
 
 /// Connections that ask.
 const CONNECTIONS: u32 = 32;
@@ -187,10 +187,6 @@ fn ask(address: &str, number: u32, devices: u32) -> anyhow::Result<(Vec<u64>, u6
         (answered, asked) = (length as u64, request.len() as u64);
     }
     Ok((times, answered, asked))
-}
-
-fn target() -> std::path::PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), Into::into)
 }
 
 fn rss_mib(process: u32) -> anyhow::Result<u64> {
