@@ -10,6 +10,8 @@ mod health;
 mod inhibit;
 mod inspect;
 mod render;
+#[cfg(test)]
+mod schema;
 mod style;
 mod watch;
 

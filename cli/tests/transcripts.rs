@@ -231,13 +231,55 @@ async fn looking() {
     insta::assert_snapshot!("looking", session.transcript);
 }
 
+/// Whether a value is what its schema says: type, fields, and none that it does not name.
+fn check(schema: &Value, value: &Value, place: &str) {
+    if let Some(constant) = schema.get("const") {
+        assert_eq!(value, constant, "{place}");
+        return;
+    }
+    let right = match schema["type"].as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64(),
+        other => panic!("{place}: {other}"),
+    };
+    assert!(right, "{place}: {value}");
+    for item in value.as_array().into_iter().flatten() {
+        check(&schema["items"], item, place);
+    }
+    let Some(properties) = schema.get("properties") else {
+        return;
+    };
+    for required in schema["required"].as_array().unwrap() {
+        let name = required.as_str().unwrap();
+        assert!(value.get(name).is_some(), "{place} has no {name}");
+    }
+    for (name, value) in value.as_object().unwrap() {
+        let known = properties.get(name);
+        let known = known.unwrap_or_else(|| panic!("{place}.{name} is not in the schema"));
+        check(known, value, &format!("{place}.{name}"));
+    }
+}
+
 #[tokio::test]
-async fn every_json_has_its_schema_number() {
+async fn every_json_is_as_its_schema_says() {
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema/cli-v1.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(place).unwrap()).unwrap();
     let mut session = Session::new(idle()).await;
-    for line in ["status", "explain", "history", "inspect release", "inhibit"] {
+    for (line, name) in [
+        ("status", "status"),
+        ("explain", "explain"),
+        ("slots", "slots"),
+        ("health", "health"),
+        ("history", "history"),
+        ("inspect release", "inspect-release"),
+        ("inhibit", "inhibit"),
+    ] {
         let out = session.run(&format!("--json {line}")).await;
         let value: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(value["schema"], 1, "{line}");
+        check(&schema["$defs"][name], &value, line);
     }
     let out = session.run("--json rollback --nonsense").await;
     assert_eq!(

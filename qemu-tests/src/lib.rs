@@ -11,6 +11,7 @@
 //! - [`nbd`]: a disk that loses unflushed writes when the power is cut;
 //! - [`https`]: the repository's web server, with faults on demand;
 //! - [`product`], [`factory`], [`bench`]: the programs under test, a device, its repository;
+//! - [`fleet`]: several devices and the fleet server;
 //! - [`torture`]: power cuts, counted;
 //! - [`scenario`]: what befalls the device, as data; [`report`]: what came of it;
 //! - [`record`]: what the real bootloaders do with an environment, for the models of them;
@@ -46,6 +47,7 @@ pub mod demo;
 pub mod disk;
 mod error;
 pub mod factory;
+pub mod fleet;
 pub mod grub;
 pub mod https;
 pub mod image;

@@ -10,6 +10,8 @@ use switchback_rollout::{OnBrokenGate, Phase};
 
 /// Devices, unless told.
 const DEVICES: usize = 10_000;
+/// Real guests, unless told.
+const GUESTS: usize = 3;
 /// Hours that a story may take.
 const HOURS: i64 = 30;
 
@@ -94,11 +96,23 @@ struct Run {
     seconds: f64,
 }
 
+/// Real guests, the real server.
+fn guests(count: usize) -> anyhow::Result<()> {
+    let mut report = Report::new("fleet-qemu");
+    Ok(qemu_tests::fleet::run_and_judge(
+        count,
+        &mut report,
+        &mut |line| println!("{line}"),
+    )?)
+}
+
 /// Runs all stories and prints the table.
 pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
     let count = match words {
         [] => DEVICES,
         ["--devices", number] => number.parse().context("--devices takes a number")?,
+        ["--qemu"] => return guests(GUESTS),
+        ["--qemu", number] => return guests(number.parse().context("--qemu takes a number")?),
         other => anyhow::bail!("fleet: unknown arguments {other:?}"),
     };
     let mut report = Report::new("fleet");

@@ -46,6 +46,9 @@ cargo xtask bench server [--devices N,N]
 cargo xtask fleet [--devices N]
                      whole rollouts over model devices under the real planner, and how many a bad release
                      reached, beside waves by time alone and everyone at once (10,000 unless told)
+cargo xtask fleet --qemu [N]
+                     N real guests (3 unless told), their bootloaders, and the fleet server: a good release reaches
+                     all of them, a bad one pauses after the first, which goes back
 cargo xtask dashboard
                      the fleet server's dashboard in headless Chromium: complaints, keyboard, what a screen
                      reader is told, contrast; pictures below target/reports/dashboard

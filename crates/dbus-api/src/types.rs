@@ -1,7 +1,7 @@
 //! Dictionaries (`a{sv}`) carried by properties. Keys that are absent have no value; clients
 //! ignore keys that they do not know, so that keys can be added.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zbus::{DeserializeDict, SerializeDict, Type};
 
 /// The value as it appears in `--json` output: the same keys as on the bus.
@@ -10,33 +10,48 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 pub trait ToJson {
     /// Converts.
     fn to_json(&self) -> Value;
+
+    /// What every such value is, as a JSON schema (draft 2020-12).
+    fn schema() -> Value
+    where
+        Self: Sized;
 }
 
 macro_rules! plain_json {
-    ($($type:ty),*) => {
+    ($($type:ty: $name:literal),*) => {
         $(impl ToJson for $type {
             fn to_json(&self) -> Value {
                 Value::from(self.clone())
+            }
+
+            fn schema() -> Value {
+                json!({ "type": $name })
             }
         })*
     };
 }
 
-plain_json!(String, bool, u32, u64);
+plain_json!(String: "string", bool: "boolean", u32: "integer", u64: "integer");
 
 impl<T: ToJson> ToJson for Vec<T> {
     fn to_json(&self) -> Value {
         self.iter().map(T::to_json).collect()
     }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": T::schema() })
+    }
 }
 
 macro_rules! dictionary {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident {
+        $($(#[doc = $field_doc:literal])* $field:ident: $type:ty,)*
+    }) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
         #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
         pub struct $name {
-            $($(#[$field_doc])* pub $field: $type,)*
+            $($(#[doc = $field_doc])* pub $field: $type,)*
         }
 
         impl ToJson for $name {
@@ -44,6 +59,27 @@ macro_rules! dictionary {
                 let mut map = serde_json::Map::new();
                 $(map.insert(stringify!($field).replace('_', "-"), self.$field.to_json());)*
                 Value::Object(map)
+            }
+
+            fn schema() -> Value {
+                let mut properties = serde_json::Map::new();
+                let said = |mut value: Value, text: &str| {
+                    if let Some(map) = value.as_object_mut() {
+                        map.insert("description".into(), text.trim().into());
+                    }
+                    value
+                };
+                $(properties.insert(
+                    stringify!($field).replace('_', "-"),
+                    said(<$type>::schema(), concat!($($field_doc),*)),
+                );)*
+                let required: Vec<&String> = properties.keys().collect();
+                let object = json!({ "type": "object", "required": required });
+                let mut object = said(object, concat!($($doc),*));
+                if let Some(map) = object.as_object_mut() {
+                    map.insert("properties".into(), properties.into());
+                }
+                object
             }
         }
     };

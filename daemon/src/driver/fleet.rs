@@ -15,6 +15,8 @@ use crate::fleet::{
 use crate::report::chain;
 use crate::trust::Asked;
 
+const NOTHING: &str = "the fleet server has no update for this device";
+
 /// The fleet server, for a driver.
 #[derive(Debug)]
 pub struct FleetParts {
@@ -31,6 +33,9 @@ pub(super) struct Fleet {
     wanted: Option<Wanted>,
     /// The same while the repository is asked for it.
     following: Option<Wanted>,
+    /// Whether the repository was asked which release it is that came from the factory, or is.
+    identified: bool,
+    identifying: bool,
     /// When it wants to be asked again.
     sleep: Option<Duration>,
     /// What is told once, if the server is there.
@@ -178,9 +183,16 @@ impl Driver {
     /// Asks the repository for what is wanted, if it is anything.
     fn follow_fleet(&mut self) -> Result<(), DriverError> {
         let Some(wanted) = &self.fleet.wanted else {
-            return self.no_offer(Asked::Nothing(
-                "the fleet server has no update for this device".into(),
-            ));
+            // Of an image from the factory only its bytes are known. The server should hear which release it is.
+            let unknown = self.running().filter(|running| running.sequence == 0);
+            return match unknown.filter(|_| !self.fleet.identified) {
+                Some(running) => {
+                    self.fleet.identifying = true;
+                    self.ask_repository(Some(running.version));
+                    Ok(())
+                }
+                None => self.no_offer(Asked::Nothing(NOTHING.into())),
+            };
         };
         let product = &self.parts.settings.device.product;
         let why = match (&wanted.release, &wanted.later) {
@@ -205,9 +217,14 @@ impl Driver {
         self.polled(asked, now, false, Vec::new())
     }
 
-    /// The repository has answered; what it was asked for by the server's wish, if it was.
-    pub(super) fn followed(&mut self) -> Option<Wanted> {
-        self.fleet.following.take()
+    /// The repository has answered: what it says, if it was not only asked which release runs; and by which wish of the
+    /// server it was asked, if by one.
+    pub(super) fn followed(&mut self, asked: Asked) -> (Asked, Option<Wanted>) {
+        if std::mem::take(&mut self.fleet.identifying) {
+            self.fleet.identified = matches!(asked, Asked::Offer { .. } | Asked::Nothing(_));
+            return (Asked::Nothing(NOTHING.into()), None);
+        }
+        (asked, self.fleet.following.take())
     }
 
     /// Whether an update that the server wants may begin by this decision; the server is told what keeps it.

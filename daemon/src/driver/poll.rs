@@ -135,7 +135,7 @@ impl Driver {
     ) -> Result<(), DriverError> {
         self.polling = false;
         self.now = now;
-        let wanted = self.followed();
+        let (asked, wanted) = self.followed(asked);
         self.end_hold()?;
         let interval = self.poll_interval();
         if matches!(asked, Asked::Unreachable(_)) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use switchback_types::Digest;
 use switchback_update_core::{InstallFailure, Outcome, PhaseKind};
 use switchbackd::driver::Command;
 use switchbackd::fleet::{About, Report, Stop, Trouble, Wanted, Word};
@@ -73,6 +74,36 @@ fn follows_the_server_and_not_its_channel() {
         .restarts
         .load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(restarts, 1);
+}
+
+/// As it is known of an image from the factory: what it calls itself, and its bytes.
+fn from_factory(version: &'static str) -> Device {
+    Device::starting(FLEET, |image| {
+        image.version = version.parse().unwrap();
+        image.sequence = 0;
+        image.sha256 = Digest::from_bytes([7; 32]);
+    })
+}
+
+#[test]
+fn an_image_from_the_factory_is_found_among_the_releases() {
+    let running = |device: &Device| {
+        let last = device.fleet.heard.last().unwrap().attributes.clone();
+        last.unwrap()["switchback.image_sha256"].clone()
+    };
+    let mut known = Device::with(FLEET);
+    known.pass(Duration::from_secs(3 * 3600));
+    let mut device = from_factory("2");
+    device.pass(Duration::from_secs(3 * 3600));
+    assert_eq!(running(&device), running(&known));
+    assert_eq!(device.driver.state().phase.kind(), PhaseKind::Idle);
+
+    // One that only calls itself so is left alone.
+    let mut other = from_factory("1");
+    other.pass(Duration::from_secs(3 * 3600));
+    assert_ne!(running(&other), running(&known));
+    assert_eq!(other.driver.state().phase.kind(), PhaseKind::Idle);
+    assert!(other.driver.state().history.is_empty());
 }
 
 #[test]

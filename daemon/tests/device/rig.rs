@@ -339,6 +339,11 @@ impl Device {
 
     /// With more lines of configuration.
     pub(crate) fn with(more: &str) -> Self {
+        Self::starting(more, |_| {})
+    }
+
+    /// The same, with another record of what runs.
+    pub(crate) fn starting(more: &str, change: impl FnOnce(&mut ImageIdentity)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (old, new) = (noise(1), noise(2));
@@ -384,8 +389,10 @@ impl Device {
                     .unwrap(),
             )
         };
+        let mut running = released("2", &mut trust);
+        change(&mut running);
         let state = State {
-            a: holds(released("2", &mut trust)),
+            a: holds(running),
             b: holds(released("1", &mut trust)),
             primary: Some(SlotName::A),
             ..State::default()

@@ -2,8 +2,8 @@
 
 use super::HttpsError;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -17,8 +17,43 @@ pub(super) struct Identity {
     pub(super) tls: ServerConfig,
 }
 
-/// Makes new keys and certificates. They are valid from long ago, since guests have odd clocks.
+/// A server's certificate and key, and who signed it; all PEM.
+pub(crate) struct Issued {
+    pub(crate) ca_pem: String,
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
+}
+
+/// Makes new keys and certificates for another program than this one.
+pub(crate) fn issue() -> Result<Issued, HttpsError> {
+    let (ca_pem, certificate, key) = certificates()?;
+    Ok(Issued {
+        ca_pem,
+        certificate_pem: certificate.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// Makes new keys and certificates.
 pub(super) fn identity() -> Result<Identity, HttpsError> {
+    let (ca_pem, certificate, server_key) = certificates()?;
+    // The provider is named, because a process may hold several and then has no default.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(HttpsError::Tls)?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(server_key.serialize_der()).into(),
+        )
+        .map_err(HttpsError::Tls)?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Identity { ca_pem, tls })
+}
+
+/// An authority's certificate, and a server's with its key. They are valid from long ago, since guests have odd clocks.
+fn certificates() -> Result<(String, Certificate, KeyPair), HttpsError> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -43,18 +78,5 @@ pub(super) fn identity() -> Result<Identity, HttpsError> {
     let certificate = server
         .signed_by(&server_key, &issuer)
         .map_err(HttpsError::Certificate)?;
-
-    // The provider is named, because a process may hold several and then has no default.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(HttpsError::Tls)?
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(server_key.serialize_der()).into(),
-        )
-        .map_err(HttpsError::Tls)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity { ca_pem, tls })
+    Ok((ca_pem, certificate, server_key))
 }

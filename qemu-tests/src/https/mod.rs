@@ -24,6 +24,7 @@ mod respond;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use certificate::issue;
 pub use fault::Fault;
 use fault::Faults;
 use listener::{Command, Listener};
