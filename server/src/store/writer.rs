@@ -58,12 +58,30 @@ async fn run(pool: AnyPool, mut receiver: mpsc::Receiver<Request>) {
     }
 }
 
-/// All requests in one transaction, each within a savepoint of its own.
 async fn commit(
     pool: &AnyPool,
     requests: &[Request],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut connection = pool.acquire().await?;
+    let results = in_one(&mut connection, requests).await;
+    let failed = |result: &Result<(), StoreError>| matches!(result, Err(why) if !matches!(why, StoreError::Conflict));
+    let is_broken = match &results {
+        Ok(results) => results.iter().any(failed),
+        Err(_) => true,
+    };
+    if is_broken {
+        // After a full disk a transaction may be open still, or over already, without anybody
+        // knowing: what came next would be acknowledged within it, and never be durable.
+        let _ = connection.detach().close_hard().await;
+    }
+    results
+}
+
+/// All requests in one transaction, each within a savepoint of its own.
+async fn in_one(
+    connection: &mut AnyConnection,
+    requests: &[Request],
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut transaction = connection.begin().await?;
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
