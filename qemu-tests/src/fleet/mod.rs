@@ -203,8 +203,8 @@ impl Fleet {
         let begun = self.server.api("POST", "/api/v1/rollouts", Some(&wanted))?;
         let path = format!("/api/v1/rollouts/{}", text(&begun, "id"));
         let ended = |answer: &Value| {
-            let phase = text(answer, "phase");
-            let why = text(answer, "why");
+            let rollout = answer.get("rollout")?;
+            let (phase, why) = (text(rollout, "phase"), text(rollout, "why"));
             let over = ["paused", "finished", "stopped", "reverted"].contains(&phase);
             over.then(|| format!("{phase} {why}").trim_end().to_owned())
         };
