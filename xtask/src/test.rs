@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use qemu_tests::demo;
+use qemu_tests::product::Product;
 use qemu_tests::report::{Entry, Report};
 
 use crate::process::cargo;
@@ -38,8 +39,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
         || Ok(qemu_tests::tools::ensure_all()?),
     )?;
     step(&mut report, "checks", check::run)?;
+    // Many tests wait for something; their processor time is enough for the programs that guests run.
+    let product = std::thread::spawn(|| Product::build().map(drop));
     step(&mut report, "unit, property and snapshot tests", || {
         cargo(&["test", "--workspace", "--locked", "--quiet"])
+    })?;
+    step(&mut report, "programs for the guests", || {
+        let built = product.join();
+        Ok(built.map_err(|_| anyhow::anyhow!("building them was broken off"))??)
     })?;
     step(&mut report, "rules of the bootloaders", || {
         cargo(BOARD_TESTS)

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use switchback_ddi::{ATTRIBUTE_IMAGE, ATTRIBUTE_SLOT, ATTRIBUTE_VERSION, Feedback, Meaning};
+use switchback_ddi::{
+    ATTRIBUTE_IMAGE, ATTRIBUTE_SLOT, ATTRIBUTE_VERSION, Feedback, MAX_SLEEP_SECONDS,
+    MIN_SLEEP_SECONDS, Meaning,
+};
 use switchback_update_core::{Attempt, Decision, Event, Outcome, Phase};
 
 use super::{Driver, DriverError};
@@ -115,9 +118,10 @@ impl Driver {
             Err(trouble) => return self.fleet_silent(trouble, telling),
         };
         self.failed_polls = 0;
-        self.fleet.sleep = word
-            .sleep
-            .map(|seconds| Duration::from_secs(seconds.into()));
+        self.fleet.sleep = word.sleep.map(|seconds| {
+            let seconds = seconds.clamp(MIN_SLEEP_SECONDS, MAX_SLEEP_SECONDS);
+            Duration::from_secs(seconds.into())
+        });
         self.next_poll = self.in_about(self.poll_interval());
         if word.attributes_told {
             self.fleet.said = self.fleet.saying.take();

@@ -305,7 +305,7 @@ impl Process {
             .ask(&Request::Fleet, &body, &[], &mut patience, &mut refuse)
             .map_err(|error| broken(&error))?;
         match reply {
-            Reply::Word(word) => Ok(*word),
+            Reply::Word(word) => Ok(word.with_text(plain)),
             Reply::Failed { error } => Err(error.with_text(plain)),
             _ => Err(broken(&unexpected())),
         }

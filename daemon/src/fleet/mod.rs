@@ -102,6 +102,26 @@ pub struct Word {
     pub token: Option<Secret>,
 }
 
+impl Word {
+    /// The same with `tidy` text, as it comes from another process.
+    #[must_use]
+    pub(crate) fn with_text(self, tidy: impl Fn(&str) -> String) -> Self {
+        let mut word = self;
+        if let Some(wanted) = &mut word.wanted {
+            wanted.action = tidy(&wanted.action);
+            wanted.later = wanted.later.as_deref().map(&tidy);
+            if let Err(why) = &mut wanted.release {
+                *why = tidy(why);
+            }
+        }
+        if let Some(stop) = &mut word.stop {
+            stop.cancellation = tidy(&stop.cancellation);
+            stop.action = tidy(&stop.action);
+        }
+        word
+    }
+}
+
 /// An update that the server wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {

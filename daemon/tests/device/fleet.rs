@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use switchback_types::Digest;
-use switchback_update_core::{InstallFailure, Outcome, PhaseKind};
+use switchback_update_core::{InstallFailure, Outcome, PhaseKind, SlotContent};
 use switchbackd::driver::Command;
 use switchbackd::fleet::{About, Report, Stop, Trouble, Wanted, Word};
 
@@ -78,10 +78,12 @@ fn follows_the_server_and_not_its_channel() {
 
 /// As it is known of an image from the factory: what it calls itself, and its bytes.
 fn from_factory(version: &'static str) -> Device {
-    Device::starting(FLEET, |image| {
-        image.version = version.parse().unwrap();
-        image.sequence = 0;
-        image.sha256 = Digest::from_bytes([7; 32]);
+    Device::starting(FLEET, |state| {
+        if let SlotContent::Holds { image } = &mut state.a.content {
+            image.version = version.parse().unwrap();
+            image.sequence = 0;
+            image.sha256 = Digest::from_bytes([7; 32]);
+        }
     })
 }
 
@@ -232,4 +234,32 @@ fn how_it_ended_is_kept_for_a_server_that_is_away() {
     let reports = hear(&mut device, Word::default());
     assert_eq!(said(&reports[0]).0, "canceled none");
     assert!(hear(&mut device, Word::default()).is_empty());
+}
+
+#[test]
+fn a_server_that_lies_installs_nothing_that_is_unsigned_or_below_the_floor() {
+    let mut device = Device::starting(FLEET, |state| state.floor = 1);
+    let reports = hear(&mut device, wanted("1"));
+    let (words, details) = said(&reports[0]);
+    assert_eq!(words, "closed failure");
+    assert!(details.contains("below this device's floor"), "{details}");
+
+    // Nobody signed these, or they are for others; and words that make no sense.
+    for version in ["9", "2.0", "latest"] {
+        hear(&mut device, wanted(version));
+    }
+    let mut odd = wanted("1");
+    odd.wanted.as_mut().unwrap().release = Err("is no version".into());
+    odd.stop = Some(Stop {
+        cancellation: "1".into(),
+        action: "99".into(),
+    });
+    odd.sleep = Some(u32::MAX);
+    odd.token = None;
+    hear(&mut device, odd);
+    let state = device.driver.state();
+    assert_eq!(state.phase.kind(), PhaseKind::Idle);
+    assert!(state.history.is_empty());
+    let restarts = &device.host.restarts;
+    assert_eq!(restarts.load(std::sync::atomic::Ordering::Relaxed), 0);
 }

@@ -342,8 +342,8 @@ impl Device {
         Self::starting(more, |_| {})
     }
 
-    /// The same, with another record of what runs.
-    pub(crate) fn starting(more: &str, change: impl FnOnce(&mut ImageIdentity)) -> Self {
+    /// The same, with another journal.
+    pub(crate) fn starting(more: &str, change: impl FnOnce(&mut State)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (old, new) = (noise(1), noise(2));
@@ -389,14 +389,13 @@ impl Device {
                     .unwrap(),
             )
         };
-        let mut running = released("2", &mut trust);
-        change(&mut running);
-        let state = State {
-            a: holds(running),
+        let mut state = State {
+            a: holds(released("2", &mut trust)),
             b: holds(released("1", &mut trust)),
             primary: Some(SlotName::A),
             ..State::default()
         };
+        change(&mut state);
         let host = Arc::new(Still::default());
         let (queue, messages) = mpsc::unbounded_channel();
         let (job_ends, ends) = mpsc::unbounded_channel();
