@@ -18,6 +18,10 @@ use crate::fleet::{
 use crate::report::chain;
 use crate::trust::Asked;
 
+/// Until an answer is told.
+const SOON: Duration = Duration::from_secs(5);
+/// Answers that are remembered.
+const MOST_ANSWERED: usize = 8;
 const NOTHING: &str = "the fleet server has no update for this device";
 
 /// The fleet server, for a driver.
@@ -48,8 +52,8 @@ pub(super) struct Fleet {
     saying: Option<BTreeMap<String, String>>,
     /// What the device said of itself.
     said: Option<BTreeMap<String, String>>,
-    /// The action and the answer that were told last.
-    answered: Option<(String, String)>,
+    /// What was answered to what, and told already.
+    answered: Vec<(String, About, String)>,
 }
 
 impl Driver {
@@ -131,16 +135,22 @@ impl Driver {
             self.stop_for_fleet(stop)?;
         }
         if self.fleet.wanted != word.wanted {
-            self.fleet.answered = None;
+            let answered = &mut self.fleet.answered;
+            answered.retain(|(_, about, _)| *about == About::Cancellation);
             self.fleet.wanted = word.wanted;
         }
         if !self.working && !self.checks.keeps_busy() {
             self.follow_fleet()?;
         }
-        if !self.fleet.notes.is_empty() {
-            self.next_poll = self.parts.host.uptime();
-        }
+        self.tell_soon();
         Ok(())
+    }
+
+    /// Not at once: a server that asks something else each time must not keep a device busy.
+    fn tell_soon(&mut self) {
+        if !self.fleet.notes.is_empty() {
+            self.next_poll = self.next_poll.min(self.parts.host.uptime() + SOON);
+        }
     }
 
     /// What was told is told; a token that was given is kept.
@@ -257,12 +267,17 @@ impl Driver {
 
     /// Tells an answer once, soon.
     fn answer(&mut self, report: Report, code: String) {
-        let answer = Some((report.action.clone(), code));
-        if self.fleet.answered != answer {
-            self.fleet.answered = answer;
-            self.fleet.notes.push(report);
-            self.next_poll = self.parts.host.uptime();
+        let answer = (report.action.clone(), report.about, code);
+        let answered = &mut self.fleet.answered;
+        if answered.contains(&answer) {
+            return;
         }
+        answered.retain(|(action, about, _)| (action, about) != (&answer.0, &answer.1));
+        let surplus = (answered.len() + 1).saturating_sub(MOST_ANSWERED);
+        answered.drain(..surplus);
+        answered.push(answer);
+        self.fleet.notes.push(report);
+        self.tell_soon();
     }
 
     pub(super) fn fleet_wants_consent(&self) -> bool {
