@@ -6,8 +6,9 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::header::HeaderValue;
 
-use super::client::{Client, Question, Sending};
+use super::client::Client;
 use super::credentials::{Credentials, HttpSetupError};
+use super::question::{Question, Sending};
 use super::{FetchError, client, read};
 use crate::settings::RepositorySettings;
 

@@ -9,12 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, PROXY_AUTHORIZATION, RANGE,
-    RETRY_AFTER, USER_AGENT,
-};
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use hyper::{Response, StatusCode, Uri, Version};
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
@@ -24,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::super::FetchError;
 use super::super::rate::Pace;
 use super::connect::{Connection, Sender, authority, connect};
+use super::question::{Question, request};
 use super::trouble::{kind, transport};
 use super::{redirect, retry_after};
 use crate::report::chain;
@@ -35,7 +32,6 @@ const MOST_CONNECTIONS: usize = 2;
 const MOST_REDIRECTS: usize = 4;
 /// The end of an answer that is not wanted is read up to here, to keep the connection.
 const MOST_DRAINED: u64 = 8 * 1024;
-const NAME: &str = concat!("switchbackd/", env!("CARGO_PKG_VERSION"));
 
 /// Connections, and the runtime that turns them.
 pub(super) struct Client {
@@ -71,30 +67,6 @@ pub(super) struct Manner {
     pub(super) only_https: bool,
     pub(super) stall: Duration,
     pub(super) max_rate: Option<NonZeroU64>,
-}
-
-/// What to ask for.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Question {
-    pub(super) url: String,
-    /// The value of `Range`; empty for the whole file.
-    pub(super) range: String,
-    /// The version that ranges are wanted of; if it changed, the file comes whole.
-    pub(super) version: Option<String>,
-    /// The version of a whole file that is not wanted again.
-    pub(super) known: Option<String>,
-    /// What is sent with it. Such a question goes nowhere but to its address.
-    pub(super) sending: Option<Sending>,
-}
-
-/// A question that is more than one for a file.
-#[derive(Debug, Clone)]
-pub(super) struct Sending {
-    pub(super) method: Method,
-    /// Who asks.
-    pub(super) authorization: Option<HeaderValue>,
-    /// JSON.
-    pub(super) body: Option<String>,
 }
 
 /// The head of an answer, and its content as it comes.
@@ -443,60 +415,6 @@ fn keep(idle: &mut Vec<Idle>, to: String, connection: Connection) {
         connection,
         used,
     });
-}
-
-pub(super) fn request(
-    to: &Uri,
-    question: &Question,
-    connection: &Connection,
-) -> Result<Request<String>, String> {
-    let old = matches!(connection.sender, Sender::One(_));
-    let path = to.path_and_query().map_or("/", |path| path.as_str());
-    let target = match (&connection.whole_address, old) {
-        (None, true) => path.to_owned(),
-        _ => format!(
-            "{}://{}{path}",
-            to.scheme_str().unwrap_or_default(),
-            authority(to)
-        ),
-    };
-    let mut request = Request::get(target)
-        .header(USER_AGENT, NAME)
-        // A range of compressed bytes is of no use.
-        .header(ACCEPT_ENCODING, "identity");
-    if old {
-        request = request.header(HOST, authority(to));
-    }
-    if let Some(password) = connection
-        .whole_address
-        .as_ref()
-        .and_then(|proxy| proxy.basic_auth())
-    {
-        request = request.header(PROXY_AUTHORIZATION, password);
-    }
-    if !question.range.is_empty() {
-        request = request.header(RANGE, &question.range);
-        if let Some(version) = &question.version {
-            request = request.header(IF_RANGE, version);
-        }
-    }
-    if let Some(known) = &question.known {
-        request = request.header(IF_NONE_MATCH, known);
-    }
-    let Some(sending) = &question.sending else {
-        return request.body(String::new()).map_err(|error| chain(&error));
-    };
-    request = request
-        .method(sending.method.clone())
-        .header(ACCEPT, "application/json");
-    if let Some(who) = &sending.authorization {
-        request = request.header(AUTHORIZATION, who);
-    }
-    if sending.body.is_some() {
-        request = request.header(CONTENT_TYPE, "application/json");
-    }
-    let body = sending.body.clone().unwrap_or_default();
-    request.body(body).map_err(|error| chain(&error))
 }
 
 /// Reads a short answer to its end, so that its connection can be used again.

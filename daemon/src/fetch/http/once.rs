@@ -8,9 +8,10 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use super::client::{Question, next, request};
+use super::client::next;
 use super::connect::connect;
 use super::credentials::Credentials;
+use super::question::{Question, request};
 use crate::report::chain;
 
 /// What to ask.

@@ -13,8 +13,9 @@ use super::super::FetchError;
 use super::super::multipart::{Multipart, boundary, content_range};
 use super::super::parts::{Parts, Wanted, length};
 use super::HttpSource;
-use super::client::{Answer, Body, Client, Pending, Question, text};
+use super::client::{Answer, Body, Client, Pending, text};
 use super::connect::{MOST_AHEAD, MOST_STREAMS};
+use super::question::Question;
 use super::trouble::broke;
 
 /// Most ranges in one question. nginx's default is no limit, Apache's is 200; the header stays below
