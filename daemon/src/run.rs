@@ -86,7 +86,8 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
     for warning in opened.warning.into_iter().chain(trust_warnings) {
         tracing::warn!("{warning}");
     }
-    let fetcher = fetcher(&settings)?;
+    let identity = identity(&settings)?;
+    let fetcher = fetcher(&settings, identity.clone());
     let runtime_directory = PathBuf::from(RUNTIME_DIRECTORY);
     std::fs::create_dir_all(&runtime_directory)
         .map_err(system(format!("{RUNTIME_DIRECTORY}: cannot be made")))?;
@@ -115,7 +116,7 @@ pub fn run(directories: &[PathBuf]) -> Result<(), RunError> {
             not_running: HashSet::new(),
         })
         .map_err(system("the worker thread cannot be started"))?;
-        let fleet = fleet_of(&settings, &files, &*host, &reached, &queue)?;
+        let fleet = fleet_of(&settings, identity, &files, &*host, &reached, &queue)?;
         watch_signals(&queue, directories)?;
         let metrics = settings.metrics.clone();
         let group = settings.bus_group.clone();
@@ -156,17 +157,22 @@ pub fn boot_checks(directories: &[PathBuf]) -> Result<bool, RunError> {
         .map_err(system(format!("{}: cannot be written", results.display())))
 }
 
+/// What the repository, and the fleet server, are shown of this device.
+fn identity(settings: &Settings) -> Result<Option<Identity>, IdentityError> {
+    let client = settings.repository.client.as_ref();
+    client.map(Identity::load).transpose()
+}
+
 /// Who fetches, by these settings.
-fn fetcher(settings: &Settings) -> Result<Box<dyn Fetcher>, RunError> {
-    let repository = &settings.repository;
-    let identity = repository.client.as_ref().map(Identity::load).transpose()?;
+fn fetcher(settings: &Settings, identity: Option<Identity>) -> Box<dyn Fetcher> {
     let socket = Path::new(fetcher::SOCKET);
-    Ok(Box::new(Remote::new(socket, repository.clone(), identity)))
+    Box::new(Remote::new(socket, settings.repository.clone(), identity))
 }
 
 /// The fleet server, if one is set.
 fn fleet_of(
     settings: &Settings,
+    identity: Option<Identity>,
     files: &Arc<dyn RecordFiles>,
     host: &dyn Host,
     reached: &Reached,
@@ -181,15 +187,14 @@ fn fleet_of(
         host.random(&mut chance);
         fleet::new_id(machine_id.as_deref(), chance)
     };
-    let (memory, warnings) = fleet::Memory::open(files, &settings.state_directory, new_id)?;
-    for warning in warnings {
+    let (memory, warning) = fleet::Memory::open(files, &settings.state_directory, new_id)?;
+    if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
-    let repository = &settings.repository;
     let asking = RemoteFleet::new(
         Path::new(fetcher::SOCKET),
-        repository.clone(),
-        repository.client.as_ref().map(Identity::load).transpose()?,
+        settings.repository.clone(),
+        identity,
         fleet.clone(),
         (memory.id().into(), memory.token().map(Into::into)),
     );
@@ -232,7 +237,7 @@ fn reload(queue: &mpsc::UnboundedSender<Message>, directories: &[PathBuf]) {
     }
     let read = || -> Result<Reloaded, RunError> {
         let settings = crate::settings::load(directories)?;
-        let fetcher = fetcher(&settings)?;
+        let fetcher = fetcher(&settings, identity(&settings)?);
         Ok(Reloaded { settings, fetcher })
     };
     match read() {

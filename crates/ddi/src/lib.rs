@@ -46,7 +46,7 @@ pub use error::DdiError;
 pub use feedback::{
     CODE_ROLLED_BACK, CancelMeaning, Feedback, MAX_DETAIL_CHARS, MAX_DETAILS, Meaning, Progress,
 };
-pub use poll::{Config, Link, MAX_ACTION_CHARS, Poll, PollLinks, Polling};
+pub use poll::{Config, Link, Poll, PollLinks, Polling};
 pub use sleep::{MAX_SLEEP_SECONDS, MIN_SLEEP_SECONDS, read_sleep, write_sleep};
 
 /// Longest body in bytes that a device may send: SWUpdate sends its log in one piece.

@@ -10,7 +10,9 @@ pub struct Link {
 }
 
 /// Most characters of an action's name.
-pub const MAX_ACTION_CHARS: usize = 64;
+const MAX_ACTION_CHARS: usize = 64;
+/// Most characters of a query.
+const MAX_QUERY_CHARS: usize = 256;
 
 impl Link {
     /// The action that the address names behind `kind` (`deploymentBase`), and its query if it has
@@ -23,19 +25,13 @@ impl Link {
             None => (self.href.as_str(), None),
         };
         let (before, action) = path.trim_end_matches('/').rsplit_once('/')?;
-        let plain = |text: &str| {
-            (1..=MAX_ACTION_CHARS).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        let only = |text: &str, others: &[u8]| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
         };
-        let safe = |text: &str| {
-            text.len() <= 256
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~=&%+".contains(&byte))
-        };
-        let ours = before.ends_with(kind) && plain(action) && query.is_none_or(safe);
+        let plain = (1..=MAX_ACTION_CHARS).contains(&action.len()) && only(action, b"-_");
+        let safe = |query: &str| query.len() <= MAX_QUERY_CHARS && only(query, b"-_.~=&%+");
+        let ours = before.ends_with(kind) && plain && query.is_none_or(safe);
         ours.then_some((action, query))
     }
 }

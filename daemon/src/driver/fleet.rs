@@ -33,23 +33,31 @@ pub struct FleetParts {
     pub memory: Memory,
 }
 
+/// What the repository is asked for on the fleet server's account.
+#[derive(Debug, Default)]
+enum Asks {
+    /// Nothing: it is asked for something else, or not at all.
+    #[default]
+    Nothing,
+    /// The release that is wanted.
+    Wanted,
+    /// The release that runs, to know which it is.
+    Running,
+}
+
 /// What is remembered between two words.
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     /// What the server wants.
     wanted: Option<Wanted>,
-    /// The same while the repository is asked for it.
-    following: Option<Wanted>,
-    /// Whether the repository was asked which release it is that came from the factory, or is.
+    /// What the repository is asked for on its account.
+    asks: Asks,
+    /// Whether the repository has said which release it is that came from the factory.
     identified: bool,
-    identifying: bool,
     /// When it wants to be asked again.
     sleep: Option<Duration>,
     /// What is told once, if the server is there.
     notes: Vec<Report>,
-    /// What the turn tells that is under way.
-    telling: Vec<Report>,
-    saying: Option<BTreeMap<String, String>>,
     /// What the device said of itself.
     said: Option<BTreeMap<String, String>>,
     /// What was answered to what, and told already.
@@ -77,11 +85,9 @@ impl Driver {
         reports.append(&mut self.fleet.notes);
         let turn = Turn {
             attributes_new: attributes.is_some() && attributes != self.fleet.said,
-            attributes: attributes.clone(),
-            reports: reports.clone(),
+            attributes,
+            reports,
         };
-        self.fleet.saying = attributes;
-        self.fleet.telling = reports;
         // The thread ends only with the program.
         let _ = fleet.turns.send(turn);
     }
@@ -91,13 +97,7 @@ impl Driver {
     fn attributes(&self) -> Option<BTreeMap<String, String>> {
         let booted = self.parts.layout.booted;
         let settings = self.parts.settings.fleet.as_ref()?;
-        let on_trial = self
-            .state
-            .phase
-            .attempt()
-            .is_some_and(|attempt| attempt.target == booted)
-            && !matches!(self.state.phase, Phase::Reporting { .. });
-        if on_trial {
+        if self.is_on_trial() {
             return None;
         }
         let mut attributes = settings.attributes.clone();
@@ -113,13 +113,21 @@ impl Driver {
         Some(attributes)
     }
 
-    pub(super) fn fleet_word(&mut self, word: Result<Word, Trouble>) -> Result<(), DriverError> {
+    fn is_on_trial(&self) -> bool {
+        let booted = self.parts.layout.booted;
+        matches!(&self.state.phase, Phase::OnTrial { attempt, .. } if attempt.target == booted)
+    }
+
+    pub(super) fn fleet_word(
+        &mut self,
+        turn: Turn,
+        word: Result<Word, Trouble>,
+    ) -> Result<(), DriverError> {
         self.polling = false;
         self.now = self.now.max(self.parts.host.now());
-        let telling = std::mem::take(&mut self.fleet.telling);
         let word = match word {
             Ok(word) => word,
-            Err(trouble) => return self.fleet_silent(trouble, telling),
+            Err(trouble) => return self.fleet_silent(trouble, turn.reports),
         };
         self.failed_polls = 0;
         self.fleet.sleep = word.sleep.map(|seconds| {
@@ -128,9 +136,9 @@ impl Driver {
         });
         self.next_poll = self.in_about(self.poll_interval());
         if word.attributes_told {
-            self.fleet.said = self.fleet.saying.take();
+            self.fleet.said = turn.attributes;
         }
-        self.heard(&word, &telling);
+        self.heard(&word, &turn.reports);
         if let Some(stop) = &word.stop {
             self.stop_for_fleet(stop)?;
         }
@@ -139,7 +147,7 @@ impl Driver {
             answered.retain(|(_, about, _)| *about == About::Cancellation);
             self.fleet.wanted = word.wanted;
         }
-        if !self.working && !self.checks.keeps_busy() {
+        if !self.worker_is_busy() {
             self.follow_fleet()?;
         }
         self.tell_soon();
@@ -182,7 +190,7 @@ impl Driver {
             detail,
             retry_after,
         } = trouble;
-        if self.working || self.checks.keeps_busy() {
+        if self.worker_is_busy() {
             let pause = self.next_pause().min(self.poll_interval());
             self.next_poll = self.in_about(pause);
         } else {
@@ -201,7 +209,7 @@ impl Driver {
             let unknown = self.running().filter(|running| running.sequence == 0);
             return match unknown.filter(|_| !self.fleet.identified) {
                 Some(running) => {
-                    self.fleet.identifying = true;
+                    self.fleet.asks = Asks::Running;
                     self.ask_repository(Some(running.version));
                     Ok(())
                 }
@@ -217,7 +225,7 @@ impl Driver {
             (Ok(_), Some(later)) => return self.no_offer(Asked::Nothing(later.clone())),
             (Ok((_, version)), None) => {
                 let version = version.clone();
-                self.fleet.following = Some(wanted.clone());
+                self.fleet.asks = Asks::Wanted;
                 self.ask_repository(Some(version));
                 return Ok(());
             }
@@ -234,11 +242,14 @@ impl Driver {
     /// The repository has answered: what it says, if it was not only asked which release runs; and by which wish of the
     /// server it was asked, if by one.
     pub(super) fn followed(&mut self, asked: Asked) -> (Asked, Option<Wanted>) {
-        if std::mem::take(&mut self.fleet.identifying) {
-            self.fleet.identified = matches!(asked, Asked::Offer { .. } | Asked::Nothing(_));
-            return (Asked::Nothing(NOTHING.into()), None);
+        match std::mem::take(&mut self.fleet.asks) {
+            Asks::Nothing => (asked, None),
+            Asks::Wanted => (asked, self.fleet.wanted.clone()),
+            Asks::Running => {
+                self.fleet.identified = matches!(asked, Asked::Offer { .. } | Asked::Nothing(_));
+                (Asked::Nothing(NOTHING.into()), None)
+            }
         }
-        (asked, self.fleet.following.take())
     }
 
     /// Whether an update that the server wants may begin by this decision; the server is told what keeps it.
@@ -307,12 +318,7 @@ impl Driver {
         let under_way = self.state.phase.attempt().is_some_and(|attempt| {
             action_of(&attempt.action).is_some_and(|(action, _)| action == stop.action)
         });
-        let booted = self.parts.layout.booted;
-        let settled = match &self.state.phase {
-            Phase::Reporting { .. } => true,
-            Phase::OnTrial { attempt, .. } => attempt.target == booted,
-            _ => false,
-        };
+        let settled = self.is_on_trial() || matches!(self.state.phase, Phase::Reporting { .. });
         if under_way && !settled {
             self.event(Event::CancelRequested)?;
         }

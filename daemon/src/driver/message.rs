@@ -7,7 +7,7 @@ use super::JobId;
 use super::Reloaded;
 use super::inhibit::{Inhibitor, InhibitorId};
 use crate::fetch::BundlePlace;
-use crate::fleet::{Trouble, Word};
+use crate::fleet::{Trouble, Turn, Word};
 use crate::health::{CheckState, HealthPassed};
 use crate::worker::Report;
 
@@ -16,8 +16,13 @@ use crate::worker::Report;
 pub enum Message {
     /// From the worker thread.
     Worker(Report),
-    /// From the fleet server, or why there is no word of it.
-    Fleet(Result<Word, Trouble>),
+    /// From the fleet server.
+    Fleet {
+        /// What it was told and asked.
+        turn: Turn,
+        /// What it said, or why there is no word of it.
+        word: Result<Word, Trouble>,
+    },
     /// What the health checks say, all of them.
     Checks(Vec<CheckState>),
     /// The health checks ended.

@@ -313,7 +313,7 @@ impl Driver {
     pub fn message(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Worker(report) => self.report(report),
-            Message::Fleet(word) => self.fleet_word(word),
+            Message::Fleet { turn, word } => self.fleet_word(turn, word),
             Message::Checks(states) => {
                 self.health_checks = states;
                 Ok(())

@@ -100,12 +100,17 @@ impl Driver {
         }
         if self.parts.fleet.is_some() {
             self.ask_fleet();
-        } else if self.working || self.checks.keeps_busy() {
+        } else if self.worker_is_busy() {
             // Asked again when the work is done.
             self.next_poll = self.parts.host.uptime() + FIRST_RETRY;
         } else {
             self.ask_repository(None);
         }
+    }
+
+    /// Whether the worker has something to do that no poll pushes aside.
+    pub(super) fn worker_is_busy(&self) -> bool {
+        self.working || self.checks.keeps_busy()
     }
 
     /// Asks for what the channel names, or for this version.

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
 
+use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{Bundle, BundleError};
@@ -81,6 +82,22 @@ pub trait Source: Files {
         let parts = parts::ByStream::new(self, path, ranges)?;
         Ok(Box::new(parts))
     }
+}
+
+/// A server that is told things and asked for documents, and never leads elsewhere.
+pub trait Api {
+    /// Sends `body`, or asks without one, and gives what is answered, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FetchError`] names the URL.
+    fn send(
+        &self,
+        method: Method,
+        url: &str,
+        authorization: Option<&str>,
+        body: Option<String>,
+        limit: u64,
+    ) -> Result<Vec<u8>, FetchError>;
 }
 
 /// Where a bundle comes from.

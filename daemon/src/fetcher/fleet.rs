@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::remote::Process;
 use crate::fetch::FetchError;
-use crate::fleet::{Access, Asking, MAX_TOKEN, Secret, Turn, Word};
+use crate::fleet::{Access, Asking, Secret, Turn, Word, is_token};
 use crate::identity::{Identity, place};
 use crate::settings::{FleetSettings, RepositorySettings, TokenFile};
 
@@ -81,8 +81,7 @@ impl RemoteFleet {
         let place = place(path).map_err(fail)?;
         let text = std::fs::read_to_string(place).map_err(|error| fail(error.to_string()))?;
         let token = text.trim();
-        let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.is_empty() || token.len() > MAX_TOKEN || !plain {
+        if !is_token(token) {
             return Err(fail("is none: one line without blanks is wanted".into()));
         }
         Ok(token.to_owned())

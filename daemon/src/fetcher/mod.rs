@@ -15,6 +15,7 @@ mod slots;
 mod writing;
 
 use std::fmt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
@@ -33,6 +34,21 @@ pub use self::serve::{ServeError, serve};
 
 /// Where the daemon finds the process that fetches.
 pub const SOCKET: &str = "/run/switchback/fetch";
+
+/// After so much time without work the process that fetches is let go.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// The next piece of work for a thread that may have such a process waiting: `rest` is called when none came for a
+/// while. Nothing, when there will be no more.
+pub(crate) fn next_work<T>(work: &Receiver<T>, rest: impl FnOnce()) -> Option<T> {
+    match work.recv_timeout(QUIET) {
+        Err(RecvTimeoutError::Timeout) => {
+            rest();
+            work.recv().ok()
+        }
+        next => next.ok(),
+    }
+}
 
 /// An install, as it is ordered.
 pub struct Order<'a> {

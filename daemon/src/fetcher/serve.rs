@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method;
 use rustix::event::{PollFd, PollFlags, poll};
 use switchback_manifest::Release;
 use switchback_update_core::{ImageIdentity, InstallFailure};
@@ -252,24 +251,6 @@ fn connect(repository: RepositorySettings, credentials: Credentials) -> Result<I
         Box::new(source),
         Box::new(move |url| open_url(&repository, &credentials, url)),
     ))
-}
-
-impl fleet::Api for HttpApi {
-    fn get(&self, url: &str, who: Option<&str>, limit: u64) -> Result<Vec<u8>, FetchError> {
-        HttpApi::send(self, Method::GET, url, who, None, limit)
-    }
-
-    fn send(
-        &self,
-        put: bool,
-        url: &str,
-        who: Option<&str>,
-        body: String,
-        limit: u64,
-    ) -> Result<Vec<u8>, FetchError> {
-        let method = if put { Method::PUT } else { Method::POST };
-        HttpApi::send(self, method, url, who, Some(body), limit)
-    }
 }
 
 /// What is told is not waited for with anything but patience: if nobody hears, the process ends anyway.

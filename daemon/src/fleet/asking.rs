@@ -1,19 +1,16 @@
 //! The thread that waits for the server.
 
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Sender, channel};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Trouble, Turn, Word};
 use crate::driver::Message;
 use crate::fetch::FetchError;
+use crate::fetcher::next_work;
 use crate::health::Reached;
 use crate::report::chain;
-
-/// After so much time without a turn the process behind is let go.
-const QUIET: Duration = Duration::from_secs(15);
 
 /// Makes turns.
 pub trait Asking: Send {
@@ -40,23 +37,13 @@ pub fn start(
     std::thread::Builder::new()
         .name("fleet".into())
         .spawn(move || {
-            loop {
-                let turn = match turns.recv_timeout(QUIET) {
-                    Err(RecvTimeoutError::Timeout) => {
-                        asking.rest();
-                        turns.recv().ok()
-                    }
-                    turn => turn.ok(),
-                };
-                let Some(turn) = turn else {
-                    return;
-                };
-                let word = asking.turn(&turn);
+            while let Some(turn) = next_work(&turns, || asking.rest()) {
+                let word = asking.turn(&turn).map_err(|error| trouble(&error));
                 if word.is_ok() {
                     reached.note();
                 }
                 // If the driver is gone the program is ending.
-                let _ = words.send(Message::Fleet(word.map_err(|error| trouble(&error))));
+                let _ = words.send(Message::Fleet { turn, word });
             }
         })?;
     Ok(sender)

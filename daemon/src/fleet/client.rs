@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use hyper::Method;
 use serde::de::DeserializeOwned;
 use switchback_ddi::{
     CancelAction, ConfigData, ConfirmationOffer, Deployment, DeploymentBase, Handling, Link,
@@ -11,40 +12,19 @@ use switchback_ddi::{
 };
 
 use super::{About, Access, Report, Secret, Stop, Turn, Wanted, Word};
-use crate::fetch::FetchError;
+use crate::fetch::{Api, FetchError};
 
 /// Most bytes of an answer.
 const MOST_ANSWER: u64 = MAX_BODY_BYTES as u64;
 /// Most characters of a token.
-pub const MAX_TOKEN: usize = 4096;
+const MAX_TOKEN: usize = 4096;
 /// Most characters of what the server calls a release.
 const MOST_NAME: usize = 128;
 
-/// A server of documents.
-pub trait Api {
-    /// Asks.
-    ///
-    /// # Errors
-    /// [`FetchError`] names the URL.
-    fn get(
-        &self,
-        url: &str,
-        authorization: Option<&str>,
-        limit: u64,
-    ) -> Result<Vec<u8>, FetchError>;
-
-    /// Sends `body`, by `PUT` if `put`, else by `POST`.
-    ///
-    /// # Errors
-    /// [`FetchError`] names the URL.
-    fn send(
-        &self,
-        put: bool,
-        url: &str,
-        authorization: Option<&str>,
-        body: String,
-        limit: u64,
-    ) -> Result<Vec<u8>, FetchError>;
+/// Whether a text can be a token.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Speaks DDI.
@@ -128,7 +108,8 @@ impl<'a, A: Api> Client<'a, A> {
         let url = format!("{}/api/v1/enroll", self.access.url);
         let body = serde_json::json!({ "id": self.access.id }).to_string();
         let bearer = format!("Bearer {}", fleet.0);
-        let sent = self.api.send(false, &url, Some(&bearer), body, MOST_ANSWER);
+        let (who, body) = (Some(bearer.as_str()), Some(body));
+        let sent = self.api.send(Method::POST, &url, who, body, MOST_ANSWER);
         let answer = sent.map_err(|error| match error {
             FetchError::Status { status: 409, .. } => FetchError::Transport {
                 url: url.clone(),
@@ -141,19 +122,12 @@ impl<'a, A: Api> Client<'a, A> {
             error => error,
         })?;
         let Enrolled { token } = read(&url, &answer)?;
-        let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.is_empty() || token.len() > MAX_TOKEN || !plain {
+        if !is_token(&token) {
             let detail = "gives a token that is none".into();
             return Err(FetchError::Transport { url, detail });
         }
         self.authorization = Some(Secret(format!("TargetToken {token}")));
         Ok(Some(Secret(token)))
-    }
-
-    fn who(&self) -> Option<&str> {
-        self.authorization
-            .as_ref()
-            .map(|Secret(text)| text.as_str())
     }
 
     fn report(&self, report: &Report) -> Result<(), FetchError> {
@@ -163,8 +137,8 @@ impl<'a, A: Api> Client<'a, A> {
             About::Confirmation => "confirmationBase",
         };
         let url = format!("{}/{kind}/{}/feedback", self.base, report.action);
-        let sent = self.send(false, &url, report.body.clone());
-        match sent {
+        let sent = self.send(Method::POST, &url, Some(report.body.clone()));
+        match sent.map(drop) {
             // It knows of no such action any more, or has heard its end: there is nobody to tell.
             Err(
                 FetchError::Missing { .. }
@@ -182,20 +156,20 @@ impl<'a, A: Api> Client<'a, A> {
             mode: Mode::Merge,
             data: attributes.clone(),
         };
-        self.send(true, &format!("{}/configData", self.base), config.to_json())
+        let url = format!("{}/configData", self.base);
+        self.send(Method::PUT, &url, Some(config.to_json()))
+            .map(drop)
     }
 
-    fn send(&self, put: bool, url: &str, body: String) -> Result<(), FetchError> {
-        let who = self.who();
-        let sent = self.api.send(put, url, who, body, MOST_ANSWER);
-        sent.map(drop).map_err(|error| self.explained(error))
+    fn send(&self, method: Method, url: &str, body: Option<String>) -> Result<Vec<u8>, FetchError> {
+        let who = self.authorization.as_ref();
+        let who = who.map(|Secret(text)| text.as_str());
+        let sent = self.api.send(method, url, who, body, MOST_ANSWER);
+        sent.map_err(|error| self.explained(error))
     }
 
     fn ask<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
-        let who = self.who();
-        let asked = self.api.get(url, who, MOST_ANSWER);
-        let answer = asked.map_err(|error| self.explained(error))?;
-        read(url, &answer)
+        read(url, &self.send(Method::GET, url, None)?)
     }
 
     /// The way out, where a person has to find one.

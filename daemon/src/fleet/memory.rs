@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Report;
 use crate::host::hex;
-use crate::journal::{Loaded, RecordError, RecordFiles, TwoCopies};
+use crate::journal::{RecordError, RecordFiles, TwoCopies, understood};
 
 /// Version of the record's content.
 const FORMAT: u32 = 1;
@@ -30,7 +30,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Opens the record; on a new device it is begun with the name that `new_id` makes. Gives warnings of what was
+    /// Opens the record; on a new device it is begun with the name that `new_id` makes. Gives a warning of what was
     /// damaged.
     ///
     /// # Errors
@@ -39,41 +39,10 @@ impl Memory {
         files: &Arc<dyn RecordFiles>,
         directory: &Path,
         new_id: impl FnOnce() -> String,
-    ) -> Result<(Self, Vec<String>), RecordError> {
+    ) -> Result<(Self, Option<String>), RecordError> {
         let (copies, loaded) = TwoCopies::open(files, directory, "fleet")?;
-        let mut warnings = Vec::new();
-        let bytes = match loaded {
-            Loaded::Nothing => None,
-            Loaded::Whole(bytes) => Some(bytes),
-            Loaded::OneDamaged { bytes, warning } => {
-                warnings.push(warning);
-                Some(bytes)
-            }
-            Loaded::BothDamaged { warning } => {
-                warnings.push(warning);
-                None
-            }
-        };
-        let path = copies.path(0);
-        let read = bytes.map(|bytes| serde_json::from_slice::<Content>(&bytes));
-        let content = match read {
-            Some(Ok(content)) if content.format == FORMAT => Some(content),
-            Some(Ok(content)) => {
-                return Err(RecordError::Format {
-                    path,
-                    found: content.format,
-                    known: FORMAT,
-                });
-            }
-            Some(Err(error)) => {
-                let path = path.display();
-                warnings.push(format!(
-                    "{path}: the record is whole but not understood ({error}); beginning afresh"
-                ));
-                None
-            }
-            None => None,
-        };
+        let format = |content: &Content| content.format;
+        let (content, warning) = understood(loaded, &copies, FORMAT, format)?;
         let begun = content.is_none();
         let mut memory = Self {
             copies,
@@ -88,7 +57,7 @@ impl Memory {
             // A name that was told must be the same ever after.
             memory.store()?;
         }
-        Ok((memory, warnings))
+        Ok((memory, warning))
     }
 
     /// What this device calls itself.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use switchback_types::{ActionId, ProductName, Version};
 
 pub use self::asking::{Asking, start};
-pub use self::client::{Api, Client, MAX_TOKEN};
+pub use self::client::{Client, is_token};
 pub use self::memory::{Memory, new_id};
 pub use self::said::{ended, refusal, undecided};
 

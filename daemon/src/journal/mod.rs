@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use switchback_update_core::State;
 
@@ -130,26 +131,41 @@ impl Journal {
 
 /// The state in what was found, and what a person should know.
 fn state_in(loaded: Loaded, copies: &TwoCopies) -> Result<(State, Option<String>), RecordError> {
-    let (bytes, warning) = match loaded {
-        Loaded::Nothing => return Ok((State::default(), None)),
-        Loaded::BothDamaged { warning } => return Ok((State::default(), Some(warning))),
-        Loaded::Whole(bytes) => (bytes, None),
-        Loaded::OneDamaged { bytes, warning } => (bytes, Some(warning)),
+    let format = |content: &Content| content.format;
+    let (content, warning) = understood(loaded, copies, FORMAT, format)?;
+    let state = content.map(|content| content.state);
+    Ok((state.unwrap_or_default(), warning))
+}
+
+/// What was found, as JSON that says its own format; and what a person should know. Nothing where a record is to be begun
+/// afresh.
+///
+/// # Errors
+/// It is in another format than the one that is known.
+pub(crate) fn understood<C: DeserializeOwned>(
+    loaded: Loaded,
+    copies: &TwoCopies,
+    known: u32,
+    format: impl Fn(&C) -> u32,
+) -> Result<(Option<C>, Option<String>), RecordError> {
+    let (bytes, warning) = loaded.split();
+    let Some(bytes) = bytes else {
+        return Ok((None, warning));
     };
     let path = copies.path(0);
-    match serde_json::from_slice::<Content>(&bytes) {
-        Ok(content) if content.format == FORMAT => Ok((content.state, warning)),
+    match serde_json::from_slice::<C>(&bytes) {
+        Ok(content) if format(&content) == known => Ok((Some(content), warning)),
         Ok(content) => Err(RecordError::Format {
             path,
-            found: content.format,
-            known: FORMAT,
+            found: format(&content),
+            known,
         }),
         Err(error) => {
             let path = path.display();
             let warning = format!(
                 "{path}: the record is whole but not understood ({error}); beginning afresh"
             );
-            Ok((State::default(), Some(warning)))
+            Ok((None, Some(warning)))
         }
     }
 }

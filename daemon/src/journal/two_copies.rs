@@ -58,6 +58,19 @@ pub enum Loaded {
     },
 }
 
+impl Loaded {
+    /// The content, and what a person should know.
+    #[must_use]
+    pub(crate) fn split(self) -> (Option<Vec<u8>>, Option<String>) {
+        match self {
+            Self::Nothing => (None, None),
+            Self::Whole(bytes) => (Some(bytes), None),
+            Self::OneDamaged { bytes, warning } => (Some(bytes), Some(warning)),
+            Self::BothDamaged { warning } => (None, Some(warning)),
+        }
+    }
+}
+
 /// Why a record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {

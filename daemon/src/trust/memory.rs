@@ -11,7 +11,7 @@ use switchback_tuf::{TrustedState, TufError, Versions};
 use switchback_types::Timestamp;
 
 use super::TrustError;
-use crate::journal::{Loaded, RecordError, RecordFiles, TwoCopies};
+use crate::journal::{RecordError, RecordFiles, TwoCopies};
 use crate::report::chain;
 
 /// Why nothing can be trusted.
@@ -82,16 +82,6 @@ pub(super) struct Memory {
     stored_reached: Option<Reached>,
 }
 
-/// A record's content, and what was wrong with it.
-fn content(loaded: Loaded) -> (Option<Vec<u8>>, Option<String>) {
-    match loaded {
-        Loaded::Nothing => (None, None),
-        Loaded::Whole(bytes) => (Some(bytes), None),
-        Loaded::OneDamaged { bytes, warning } => (Some(bytes), Some(warning)),
-        Loaded::BothDamaged { warning } => (None, Some(warning)),
-    }
-}
-
 impl Memory {
     /// Opens both records in `directory`. Gives what is trusted: what was stored, or else the built-in `root`; and
     /// what was damaged.
@@ -105,10 +95,10 @@ impl Memory {
         let built_in = TrustedState::from_root(root, earliest)?;
         let mut warnings = Vec::new();
         let (state, loaded) = TwoCopies::open(files, directory, "trust")?;
-        let (bytes, warning) = content(loaded);
+        let (bytes, warning) = loaded.split();
         warnings.extend(warning);
         let (reached, loaded) = TwoCopies::open(files, directory, "trust-reached")?;
-        let (remembered, warning) = content(loaded);
+        let (remembered, warning) = loaded.split();
         warnings.extend(warning);
         let stored_reached: Option<Reached> =
             remembered.and_then(|bytes| match serde_json::from_slice(&bytes) {

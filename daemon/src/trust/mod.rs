@@ -137,8 +137,11 @@ impl Trust {
 
         let mut documents = std::mem::take(&mut self.documents);
         let mut vouched = |path: TargetPath| find(&mut refreshed, source, path, &mut documents);
-        let channel = match version {
-            Some(_) => None,
+        let (channel, path, by) = match version {
+            Some(version) => {
+                let path = release_path(&device.product, version);
+                (None, path, "the fleet server wants")
+            }
             None => {
                 let path = channel_path(&device.product, &device.channel);
                 let Some(channel) = vouched(path.clone())? else {
@@ -146,17 +149,11 @@ impl Trust {
                     let url = source.url("metadata");
                     return Ok(Asked::Nothing(format!("{url}: lists no {path}")));
                 };
-                let channel = TrustedChannel::from_verified(&channel);
-                Some(channel.map_err(|error| Failure::Content(chain(&error)))?)
+                let channel = TrustedChannel::from_verified(&channel)
+                    .map_err(|error| Failure::Content(chain(&error)))?;
+                let path = channel.release.path.clone();
+                (Some(channel), path, "the channel names")
             }
-        };
-        let (path, by) = match (&channel, version) {
-            (Some(channel), _) => (channel.release.path.clone(), "the channel names"),
-            (None, Some(version)) => (
-                release_path(&device.product, version),
-                "the fleet server wants",
-            ),
-            (None, None) => return Err(Failure::Content("nothing was named".into())),
         };
         let Some(release) = vouched(path.clone())? else {
             self.remember(refreshed.into_state())?;

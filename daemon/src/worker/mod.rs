@@ -5,7 +5,7 @@ mod job;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use switchback_manifest::TrustedRelease;
@@ -17,7 +17,7 @@ pub use self::job::{Job, Report};
 use crate::cancel::Cancel;
 use crate::driver::Message;
 use crate::fetch::BundlePlace;
-use crate::fetcher::{Fetcher, Order};
+use crate::fetcher::{Fetcher, Order, next_work};
 use crate::health::Reached;
 use crate::host::Host;
 use crate::install::{
@@ -30,9 +30,6 @@ use crate::trust::{Asked, Trust};
 
 /// The progress of an install is told at most once in this time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// After so much time without a job nobody is kept waiting for one.
-const QUIET: Duration = Duration::from_secs(15);
 
 /// Everything the thread needs.
 pub struct Worker {
@@ -78,18 +75,8 @@ pub fn start(worker: Worker) -> std::io::Result<Sender<Job>> {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
-        loop {
-            let job = match jobs.recv_timeout(QUIET) {
-                Err(RecvTimeoutError::Timeout) => {
-                    self.fetcher.rest();
-                    jobs.recv().ok()
-                }
-                job => job.ok(),
-            };
-            match job {
-                Some(job) => self.work(job),
-                None => return,
-            }
+        while let Some(job) = next_work(jobs, || self.fetcher.rest()) {
+            self.work(job);
         }
     }
 

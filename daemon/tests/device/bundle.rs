@@ -9,6 +9,7 @@ use switchback_update_core::PhaseKind;
 use switchbackd::driver::{Command, JobId, Wish};
 use switchbackd::fetch::BundlePlace;
 
+use crate::repository::*;
 use crate::rig::*;
 
 /// Version 3, which differs from version 2 in a few places.

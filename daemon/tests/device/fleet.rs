@@ -8,7 +8,8 @@ use switchback_update_core::{InstallFailure, Outcome, PhaseKind, SlotContent};
 use switchbackd::driver::Command;
 use switchbackd::fleet::{About, Report, Stop, Trouble, Wanted, Word};
 
-use crate::rig::{Device, noise, publish};
+use crate::repository::{noise, publish};
+use crate::rig::Device;
 
 const FLEET: &str = "[fleet]\nurl = \"https://fleet.example\"\npoll-interval = \"1h\"\n\
     [fleet.attributes]\nsite = \"lab\"\n";

@@ -9,7 +9,8 @@ use switchbackd::driver::{
     Command, InhibitMode, Inhibitor, InhibitorId, JobId, Message, Refused, Wish,
 };
 
-use super::rig::{Device, NOW, SEGMENT, SEGMENTS, noise, publish};
+use super::repository::{noise, publish};
+use super::rig::{Device, NOW, SEGMENT, SEGMENTS};
 
 const STEP: Duration = Duration::from_secs(10);
 

@@ -11,5 +11,6 @@
 mod bundle;
 mod fleet;
 mod gates;
+mod repository;
 mod rig;
 mod rot;

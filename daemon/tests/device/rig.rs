@@ -1,13 +1,12 @@
 //! The daemon over two slots in memory, and a repository that `switchback-repo` really made.
 
 use std::collections::HashSet;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::Parser as _;
 use switchback_boot_env::grub;
 use switchback_types::{SlotName, Timestamp};
 use switchback_update_core::{
@@ -16,7 +15,6 @@ use switchback_update_core::{
 use switchbackd::boot::{BootControl, EnvFiles, FileFacts, Locks, RealFiles};
 use switchbackd::cancel::Cancel;
 use switchbackd::driver::{Command, Driver, FleetParts, JobEnd, Message, Parts, Refused, Reloaded};
-use switchbackd::fetch::{FetchError, Files, Source};
 use switchbackd::fetcher::Inside;
 use switchbackd::fleet::{self, Trouble, Turn, Word};
 use switchbackd::health::{self, Pace, Reached};
@@ -28,6 +26,8 @@ use switchbackd::slot::{Access, BlockDevice, Devices, Layout, Located};
 use switchbackd::trust::Trust;
 use switchbackd::worker::{Job, Worker};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::repository::{Directory, noise, publish};
 
 /// 2026-12-01.
 pub(crate) const NOW: i64 = 1_796_083_200;
@@ -78,34 +78,6 @@ impl BlockDevice for Memory {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A repository's directory; the offsets from which the pack was asked for are noted.
-#[derive(Clone)]
-pub(crate) struct Directory {
-    pub(crate) root: PathBuf,
-    pub(crate) streams: Arc<Mutex<Vec<u64>>>,
-}
-
-impl Files for Directory {
-    fn file(&self, path: &str, _: u64) -> Result<Vec<u8>, FetchError> {
-        std::fs::read(self.root.join(path)).map_err(|_| FetchError::Missing {
-            url: path.into(),
-            status: 404,
-        })
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("directory:{path}")
-    }
-}
-
-impl Source for Directory {
-    fn stream(&self, path: &str, offset: u64) -> Result<Box<dyn Read + Send>, FetchError> {
-        self.streams.lock().unwrap().push(offset);
-        let bytes = self.file(path, u64::MAX)?;
-        Ok(Box::new(io::Cursor::new(bytes[offset as usize..].to_vec())))
     }
 }
 
@@ -221,18 +193,6 @@ impl Host for Still {
     fn keep(&self, _: &str, _: &str) {}
 }
 
-/// Bytes that do not compress, others for each seed.
-pub(crate) fn noise(seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..SEGMENTS * SEGMENT).map(|_| next()).collect()
-}
-
 /// Version 2 runs in slot a; slot b holds version 1, which was healthy once.
 pub(crate) struct Device {
     pub(crate) directory: tempfile::TempDir,
@@ -256,45 +216,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn answer(&mut self, turn: Turn) -> Result<Word, Trouble> {
+    fn answer(&mut self, turn: &Turn) -> Result<Word, Trouble> {
         let word = self.word.clone().map(|word| Word {
             told: turn.reports.len(),
             attributes_told: turn.attributes_new,
             ..word
         });
-        self.heard.push(turn);
+        self.heard.push(turn.clone());
         word
     }
-}
-
-/// Publishes a version; the first one makes the repository.
-pub(crate) fn publish(directory: &Path, version: &str, image: &[u8], words: &[&str]) {
-    let (repo, keys, file) = (
-        directory.join("repo"),
-        directory.join("keys"),
-        directory.join("image"),
-    );
-    std::fs::write(&file, image).unwrap();
-    let run = |words: &[&str]| {
-        let place = [
-            "--repo",
-            repo.to_str().unwrap(),
-            "--keys",
-            keys.to_str().unwrap(),
-        ];
-        let words = ["switchback-repo", "--quiet"].iter().chain(words);
-        let cli = switchback_repo::cli::Cli::parse_from(words.chain(&place));
-        switchback_repo::run(&cli, Timestamp::from_unix(NOW), &mut io::sink()).unwrap();
-    };
-    if version == "1" {
-        run(&["init", "--product", "kiosk"]);
-    }
-    let image = file.to_str().unwrap();
-    let what = ["publish", "--image", image, "--version", version];
-    let how = ["--compatible", "board", "--format", "raw"];
-    let size = SEGMENT.to_string();
-    let more = ["--channel", "stable", "--segment-size", &size];
-    run(&[&what[..], &how, &more, words].concat());
 }
 
 pub(crate) fn holds(image: ImageIdentity) -> SlotRecord {
@@ -467,8 +397,8 @@ impl Device {
             } else if let Ok(job) = self.jobs.try_recv() {
                 self.worker.work(job);
             } else if let Ok(turn) = self.turns.try_recv() {
-                let word = self.fleet.answer(turn);
-                self.driver.message(Message::Fleet(word)).unwrap();
+                let word = self.fleet.answer(&turn);
+                self.driver.message(Message::Fleet { turn, word }).unwrap();
             } else {
                 return;
             }

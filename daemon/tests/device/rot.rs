@@ -10,6 +10,7 @@ use switchbackd::journal::{DiskFiles, RecordFiles};
 use switchbackd::trust::{Asked, Trust};
 use switchbackd::worker::Job;
 
+use crate::repository::*;
 use crate::rig::*;
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::header::HeaderValue;
 
+use super::super::Api;
 use super::client::Client;
 use super::credentials::{Credentials, HttpSetupError};
 use super::question::{Question, Sending};
@@ -44,12 +45,11 @@ impl HttpApi {
             stall: settings.stall_timeout,
         })
     }
+}
 
-    /// Sends `body`, or asks without one, and gives what is answered, at most `limit` bytes.
-    ///
-    /// # Errors
-    /// [`FetchError`] names the URL; an answer that points elsewhere is one.
-    pub fn send(
+impl Api for HttpApi {
+    /// An answer that points elsewhere is an error.
+    fn send(
         &self,
         method: Method,
         url: &str,

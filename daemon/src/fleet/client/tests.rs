@@ -32,20 +32,18 @@ impl Canned {
 }
 
 impl Api for Canned {
-    fn get(&self, url: &str, who: Option<&str>, _: u64) -> Result<Vec<u8>, FetchError> {
-        assert!(who.is_none_or(|who| who == "TargetToken secret" || who == "TargetToken new"));
-        self.answer("GET", url, "")
-    }
-
     fn send(
         &self,
-        put: bool,
+        method: Method,
         url: &str,
-        _: Option<&str>,
-        body: String,
+        who: Option<&str>,
+        body: Option<String>,
         _: u64,
     ) -> Result<Vec<u8>, FetchError> {
-        self.answer(if put { "PUT" } else { "POST" }, url, &body)
+        if method == Method::GET {
+            assert!(who.is_none_or(|who| who == "TargetToken secret" || who == "TargetToken new"));
+        }
+        self.answer(method.as_str(), url, &body.unwrap_or_default())
     }
 }
 
