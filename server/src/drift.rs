@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
+use switchback_ddi::ATTRIBUTE_ANSWER;
 use switchback_rollout::{Filter, Outcome};
 use utoipa::ToSchema;
 
@@ -32,9 +33,6 @@ pub struct Drifting {
     pub heard_at: i64,
 }
 
-/// Prefix of the attributes in which a device says its answers.
-const ANSWER: &str = "switchback.answer.";
-
 /// Whether a device does not run what it should.
 #[must_use]
 pub fn of(book: &Book, id: &str, device: &Device) -> Option<Drifting> {
@@ -49,7 +47,10 @@ pub fn of(book: &Book, id: &str, device: &Device) -> Option<Drifting> {
         return None;
     }
     let answer = |(name, value): (&str, &str)| {
-        Some((name.strip_prefix(ANSWER)?.to_owned(), value.to_owned()))
+        Some((
+            name.strip_prefix(ATTRIBUTE_ANSWER)?.to_owned(),
+            value.to_owned(),
+        ))
     };
     Some(Drifting {
         id: id.to_owned(),

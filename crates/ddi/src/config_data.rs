@@ -13,6 +13,8 @@ pub const MAX_ATTRIBUTES: usize = 100;
 pub const MAX_KEY_CHARS: usize = 128;
 /// Most characters of an attribute's value.
 pub const MAX_VALUE_CHARS: usize = 1024;
+/// Prefix of the attributes in which a device that is kept from an update answers the five questions.
+pub const ATTRIBUTE_ANSWER: &str = "switchback.answer.";
 /// Attribute with the SHA-256 of the image that runs, 64 hexadecimal digits.
 pub const ATTRIBUTE_IMAGE: &str = "switchback.image_sha256";
 /// Attribute with the slot that runs, `a` or `b`.

@@ -31,8 +31,8 @@ mod poll;
 mod sleep;
 
 pub use config_data::{
-    ATTRIBUTE_IMAGE, ATTRIBUTE_SLOT, ATTRIBUTE_VERSION, ConfigData, MAX_ATTRIBUTES, MAX_KEY_CHARS,
-    MAX_VALUE_CHARS, Mode,
+    ATTRIBUTE_ANSWER, ATTRIBUTE_IMAGE, ATTRIBUTE_SLOT, ATTRIBUTE_VERSION, ConfigData,
+    MAX_ATTRIBUTES, MAX_KEY_CHARS, MAX_VALUE_CHARS, Mode,
 };
 pub use confirmation::{
     AutoConfirm, AutoConfirmRequest, Confirmation, ConfirmationBase, ConfirmationFeedback,

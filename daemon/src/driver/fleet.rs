@@ -12,8 +12,8 @@ use switchback_update_core::{Attempt, Decision, Event, Outcome, Phase};
 
 use super::{Driver, DriverError};
 use crate::fleet::{
-    About, Memory, Report, Secret, Stop, Trouble, Turn, Wanted, Word, action_of, ended, refusal,
-    undecided,
+    About, Memory, Report, Secret, Stop, Trouble, Turn, Wanted, Word, action_of, answers, ended,
+    refusal, undecided,
 };
 use crate::report::chain;
 use crate::trust::Asked;
@@ -60,6 +60,8 @@ pub(super) struct Fleet {
     notes: Vec<Report>,
     /// What the device said of itself.
     said: Option<BTreeMap<String, String>>,
+    /// The words of the answers that are among the attributes, and those attributes.
+    answers: (Vec<String>, BTreeMap<String, String>),
     /// What was answered to what, and told already.
     answered: Vec<(String, About, String)>,
 }
@@ -76,6 +78,7 @@ impl Driver {
 
     /// One turn, also while an install is under way.
     pub(super) fn ask_fleet(&mut self) {
+        self.note_answers();
         let attributes = self.attributes();
         let Some(fleet) = &self.parts.fleet else {
             return;
@@ -101,6 +104,7 @@ impl Driver {
             return None;
         }
         let mut attributes = settings.attributes.clone();
+        attributes.extend(self.fleet.answers.1.clone());
         let mut say = |name: &str, value: String| attributes.insert(name.into(), value);
         let device = &self.parts.settings.device;
         say("switchback.product", device.product.to_string());
@@ -111,6 +115,19 @@ impl Driver {
             say(ATTRIBUTE_IMAGE, image.sha256.to_string());
         }
         Some(attributes)
+    }
+
+    /// What an answer says may change each time (a load, a temperature): only another word makes it another answer.
+    fn note_answers(&mut self) {
+        let Some(decision) = &self.decision else {
+            return;
+        };
+        let words = decision
+            .questions()
+            .map(|(_, verdict)| verdict.code.clone());
+        if self.fleet.answers.0 != words {
+            self.fleet.answers = (words.into(), answers(decision));
+        }
     }
 
     fn is_on_trial(&self) -> bool {

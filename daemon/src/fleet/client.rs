@@ -153,7 +153,8 @@ impl<'a, A: Api> Client<'a, A> {
 
     fn tell_attributes(&self, attributes: &BTreeMap<String, String>) -> Result<(), FetchError> {
         let config = ConfigData {
-            mode: Mode::Merge,
+            // What the device does not say any more is not true any more.
+            mode: Mode::Replace,
             data: attributes.clone(),
         };
         let url = format!("{}/configData", self.base);

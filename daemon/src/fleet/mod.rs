@@ -18,7 +18,7 @@ use switchback_types::{ActionId, ProductName, Version};
 pub use self::asking::{Asking, start};
 pub use self::client::{Client, is_token};
 pub use self::memory::{Memory, new_id};
-pub use self::said::{ended, refusal, undecided};
+pub use self::said::{answers, ended, refusal, undecided};
 
 /// Before the name of a fleet's action, as one of this device's.
 const OF_FLEET: &str = "fleet-";

@@ -1,7 +1,9 @@
 //! What is told of an update, in DDI's words.
 
-use switchback_ddi::{Feedback, MAX_DETAIL_CHARS, Meaning};
-use switchback_update_core::{Answer, Attempt, Decision, InstallFailure, Outcome};
+use std::collections::BTreeMap;
+
+use switchback_ddi::{ATTRIBUTE_ANSWER, Feedback, MAX_DETAIL_CHARS, MAX_VALUE_CHARS, Meaning};
+use switchback_update_core::{Answer, Attempt, Decision, InstallFailure, Outcome, Question};
 
 use super::{About, Report, action_of};
 
@@ -81,6 +83,28 @@ pub fn undecided(action: &str, decision: &Decision) -> Option<(String, Report)> 
             .map(|(question, verdict)| format!("{}: {}", question.as_str(), verdict.reason)),
     );
     Some((stopped.code.clone(), report(action, meaning, details)))
+}
+
+/// The five answers as attributes, while one of them keeps the device from an update that there is. Where there is none,
+/// or no server to say so, there are none: each answer costs the server memory for every device.
+#[must_use]
+pub fn answers(decision: &Decision) -> BTreeMap<String, String> {
+    let stopped = decision.stopped_by();
+    if stopped.is_none_or(|(question, _)| question == Question::Available) {
+        return BTreeMap::new();
+    }
+    let questions = decision.questions().into_iter();
+    questions
+        .map(|(question, verdict)| {
+            let text = match verdict.answer {
+                Answer::Yes => "yes".into(),
+                Answer::No => format!("no: {}", verdict.reason),
+                Answer::NotAsked => "not asked".into(),
+            };
+            let text = text.chars().take(MAX_VALUE_CHARS).collect();
+            (format!("{ATTRIBUTE_ANSWER}{}", question.as_str()), text)
+        })
+        .collect()
 }
 
 /// What the server wants is nothing that this device can have.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use switchback_types::Digest;
 use switchback_update_core::{InstallFailure, Outcome, PhaseKind, SlotContent};
 use switchbackd::driver::Command;
-use switchbackd::fleet::{About, Report, Stop, Trouble, Wanted, Word};
+use switchbackd::fleet::{About, Report, Stop, Trouble, Turn, Wanted, Word};
 
 use crate::repository::{noise, publish};
 use crate::rig::Device;
@@ -29,11 +29,15 @@ fn wanted(version: &str) -> Word {
 
 /// Lets the device hear what the server says, and answer.
 fn hear(device: &mut Device, word: Word) -> Vec<Report> {
+    let turns = turns(device, word).into_iter();
+    turns.flat_map(|turn| turn.reports).collect()
+}
+
+fn turns(device: &mut Device, word: Word) -> Vec<Turn> {
     device.fleet.heard.clear();
     device.fleet.word = Ok(word);
     device.pass(Duration::from_secs(3 * 3600));
-    let heard = std::mem::take(&mut device.fleet.heard);
-    heard.into_iter().flat_map(|turn| turn.reports).collect()
+    std::mem::take(&mut device.fleet.heard)
 }
 
 fn said(report: &Report) -> (String, String) {
@@ -154,6 +158,42 @@ fn what_keeps_an_update_is_told_once() {
     device.command(Command::Release).unwrap();
     device.pass(Duration::from_secs(3600));
     assert_eq!(device.driver.state().phase.kind(), PhaseKind::OnTrial);
+}
+
+/// The server's page of devices that do not run what they should shows them.
+#[test]
+fn the_five_answers_are_attributes_while_an_update_is_kept() {
+    let mut device = Device::with(FLEET);
+    let answered = |turn: &Turn, question: &str| {
+        let attributes = turn.attributes.as_ref().unwrap();
+        attributes
+            .get(&format!("switchback.answer.{question}"))
+            .cloned()
+    };
+    let first = turns(&mut device, Word::default());
+    assert!(first.iter().all(|turn| answered(turn, "wanted").is_none()));
+    device
+        .command(Command::Hold {
+            reason: "service visit".into(),
+            until: None,
+        })
+        .unwrap();
+    let mut held = turns(&mut device, wanted("1"));
+    held.extend(turns(&mut device, wanted("1")));
+    let last = held.last().unwrap();
+    assert_eq!(answered(last, "available").as_deref(), Some("yes"));
+    let why = answered(last, "wanted").unwrap();
+    assert!(
+        why.starts_with("no: ") && why.contains("service visit"),
+        "{why}"
+    );
+    assert_eq!(answered(last, "risk").as_deref(), Some("not asked"));
+    let told = held.iter().filter(|turn| turn.attributes_new).count();
+    assert_eq!(told, 1, "what was said once is not said again");
+
+    device.command(Command::Release).unwrap();
+    let released = turns(&mut device, Word::default());
+    assert!(answered(released.last().unwrap(), "wanted").is_none());
 }
 
 #[test]
