@@ -206,6 +206,7 @@ pub fn plain(message_id: &str, text: &str, warning: bool) {
 
 fn attempt_event(message_id: &str, attempt: &Attempt, text: &str, warning: bool) {
     let (version, slot) = (&attempt.image.version, attempt.target);
+    let trace = attempt.trace.map(|trace| trace.id().to_string());
     macro_rules! event {
         ($level:ident) => {
             tracing::$level!(
@@ -214,6 +215,7 @@ fn attempt_event(message_id: &str, attempt: &Attempt, text: &str, warning: bool)
                 RELEASE = version.as_str(),
                 SLOT = slot.as_str(),
                 IMAGE = %attempt.image.sha256,
+                TRACE_ID = trace.as_deref(),
                 "version {version} for slot {slot} {text}"
             )
         };

@@ -144,7 +144,7 @@ impl App {
         for _ in 0..TRIES {
             let runs = self.fleet.with(device, |device| device.identity.clone());
             let runs = runs.unwrap_or_default();
-            let (rollout, mut attempt, held, identity) = {
+            let (rollout, mut attempt, held, target) = {
                 let book = self.book();
                 let (live, _) = book
                     .of_action(device, action)
@@ -154,14 +154,14 @@ impl App {
                 else {
                     return Err(ControlError::Missing("action"));
                 };
-                let identity = live.rollout.definition.target.identity.clone();
-                (live.id.clone(), attempt.clone(), *held, identity)
+                let target = live.rollout.definition.target.clone();
+                (live.id.clone(), attempt.clone(), *held, target)
             };
             let Some(said) = word.report(&runs) else {
                 return Ok(());
             };
-            let before = attempt.outcome;
-            let changed = report(&mut attempt, &identity, said, now());
+            let (before, was_taken) = (attempt.outcome, attempt.taken_at.is_some());
+            let changed = report(&mut attempt, &target.identity, said, now());
             let mut statements = Vec::new();
             if changed {
                 statements.push(update(&rollout, device, &attempt, held));
@@ -179,10 +179,19 @@ impl App {
                         ..held
                     };
                     let ended = attempt.outcome;
+                    let takes = !was_taken && attempt.taken_at.is_some();
                     self.remember(&rollout, device, attempt, held);
+                    let release = &target.release;
+                    let mut data = json!({
+                        "rollout": &*rollout, "device": device, "action": action, "release": release,
+                        "trace_id": self.trace_id(release),
+                    });
+                    if takes {
+                        self.tell("taken", &data);
+                    }
                     if ended != before {
                         self.metrics.outcomes.add(1);
-                        let data = json!({"rollout": &*rollout, "device": device, "outcome": ended.as_str()});
+                        data["outcome"] = ended.as_str().into();
                         self.tell("outcome", &data);
                     }
                     self.wake.notify_one();
@@ -432,8 +441,12 @@ impl App {
             }
         }
         if rollout.phase != before {
-            let data =
-                json!({"rollout": id, "name": rollout.definition.name, "phase": rollout.phase});
+            let definition = &rollout.definition;
+            let release = &definition.target.release;
+            let data = json!({
+                "rollout": id, "name": definition.name, "phase": rollout.phase,
+                "release": release, "trace_id": self.trace_id(release),
+            });
             self.tell("rollout", &data);
         } else if !actions.is_empty() {
             self.tell("progress", &json!({"rollout": id}));

@@ -174,7 +174,14 @@ impl Driver {
                 let own = || name.parse().or_else(|_| by_digest().parse::<ActionId>());
                 let of_fleet = wanted.and_then(|wanted| wanted.action_id(&version));
                 match of_fleet.map_or_else(own, Ok) {
-                    Ok(action) => self.event(Event::Offered { action, image }),
+                    Ok(action) => {
+                        let trace = release.trace_id();
+                        self.event(Event::Offered {
+                            action,
+                            image,
+                            trace,
+                        })
+                    }
                     Err(_) => Ok(()),
                 }
             }
