@@ -304,10 +304,7 @@ impl App {
                     for row in rows.iter().filter(|row| row.id == id) {
                         self.book_mut().put(row)?;
                     }
-                    self.tell(
-                        "rollout",
-                        &json!({"rollout": id, "phase": rollout.phase.as_str()}),
-                    );
+                    self.tell_phase(&id, &rollout);
                     self.wake.notify_one();
                     return Ok(id);
                 }
@@ -372,8 +369,8 @@ impl App {
         } else {
             0
         };
-        let before = rollout.phase.clone();
-        let (generation, mut attempts, mut held) = {
+        // A person's command has changed the rollout that is given already.
+        let (before, generation, mut attempts, mut held) = {
             let book = self.book();
             let live = book.get(id).ok_or(ControlError::Missing("rollout"))?;
             let mut attempts = Attempts::new();
@@ -390,7 +387,7 @@ impl App {
                 };
                 held.insert(device.to_owned(), known.unwrap_or(none));
             }
-            (live.generation, attempts, held)
+            (live.rollout.phase.clone(), live.generation, attempts, held)
         };
         for action in actions {
             rollout.apply(&mut attempts, action, now());
@@ -441,17 +438,23 @@ impl App {
             }
         }
         if rollout.phase != before {
-            let definition = &rollout.definition;
-            let release = &definition.target.release;
-            let data = json!({
-                "rollout": id, "name": definition.name, "phase": rollout.phase,
-                "release": release, "trace_id": self.trace_id(release),
-            });
-            self.tell("rollout", &data);
+            self.tell_phase(id, rollout);
         } else if !actions.is_empty() {
             self.tell("progress", &json!({"rollout": id}));
         }
         Ok(())
+    }
+
+    /// Tells how a rollout stands now: its phase, and why where that has a reason.
+    fn tell_phase(&self, id: &str, rollout: &Rollout) {
+        let definition = &rollout.definition;
+        let release = &definition.target.release;
+        let mut data = json!(rollout.phase);
+        data["rollout"] = id.into();
+        data["name"] = definition.name.as_str().into();
+        data["release"] = release.as_str().into();
+        data["trace_id"] = self.trace_id(release).into();
+        self.tell("rollout", &data);
     }
 
     /// What a device is to do, if the action is what it is about.
