@@ -2,7 +2,9 @@
 //! by compare-and-set, and only then changes memory.
 
 use serde_json::json;
-use switchback_rollout::{Action, Attempt, Attempts, Command, Definition, Report, Rollout, report};
+use switchback_rollout::{
+    Action, Attempt, Attempts, Command, Definition, Phase, Report, Rollout, report,
+};
 
 use crate::app::{App, now, now_ms};
 use crate::book::Held;
@@ -182,16 +184,15 @@ impl App {
                     let takes = !was_taken && attempt.taken_at.is_some();
                     self.remember(&rollout, device, attempt, held);
                     let release = &target.release;
-                    let mut data = json!({
+                    let data = json!({
                         "rollout": &*rollout, "device": device, "action": action, "release": release,
-                        "trace_id": self.trace_id(release),
+                        "outcome": ended.as_str(), "trace_id": self.trace_id(release),
                     });
                     if takes {
                         self.tell("taken", &data);
                     }
                     if ended != before {
                         self.metrics.outcomes.add(1);
-                        data["outcome"] = ended.as_str().into();
                         self.tell("outcome", &data);
                     }
                     self.wake.notify_one();
@@ -449,11 +450,14 @@ impl App {
     fn tell_phase(&self, id: &str, rollout: &Rollout) {
         let definition = &rollout.definition;
         let release = &definition.target.release;
-        let mut data = json!(rollout.phase);
-        data["rollout"] = id.into();
-        data["name"] = definition.name.as_str().into();
-        data["release"] = release.as_str().into();
-        data["trace_id"] = self.trace_id(release).into();
+        let why = match &rollout.phase {
+            Phase::Paused { why } | Phase::Reverting { why } => Some(why),
+            _ => None,
+        };
+        let data = json!({
+            "rollout": id, "name": definition.name, "phase": rollout.phase.as_str(), "why": why,
+            "release": release, "trace_id": self.trace_id(release),
+        });
         self.tell("rollout", &data);
     }
 
