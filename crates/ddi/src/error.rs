@@ -18,6 +18,12 @@ pub enum DdiError {
         #[source]
         source: serde_json::Error,
     },
+    /// Not CBOR, or none that JSON can say.
+    #[error("not a document in CBOR that JSON can say, too: {detail}")]
+    Cbor {
+        /// What is wrong.
+        detail: String,
+    },
     /// More attributes than a device may have.
     #[error("{count} attributes, at most {limit} are allowed")]
     TooManyAttributes {

@@ -6,11 +6,20 @@ use std::collections::BTreeMap;
 use crate::{
     AutoConfirmRequest, ConfigData, ConfirmationFeedback, DeploymentBase, Feedback, MAX_ATTRIBUTES,
     MAX_DETAIL_CHARS, MAX_DETAILS, MAX_KEY_CHARS, MAX_SLEEP_SECONDS, MAX_VALUE_CHARS,
-    MIN_SLEEP_SECONDS, Poll, read_sleep, write_sleep,
+    MIN_SLEEP_SECONDS, Poll, from_cbor, read_sleep, to_cbor, write_sleep,
 };
 
-/// What is kept stays within the limits, and has a meaning.
+/// What is kept stays within the limits, and has a meaning; the same in CBOR.
 pub fn feedback(data: &[u8]) {
+    feedback_in_json(data);
+    if let Ok(json) = from_cbor(data) {
+        let again = to_cbor(&json).expect("what was read can be written");
+        from_cbor(&again).expect("what was written can be read");
+        feedback_in_json(&json);
+    }
+}
+
+fn feedback_in_json(data: &[u8]) {
     if let Ok(feedback) = Feedback::parse(data) {
         assert!(feedback.details.len() <= MAX_DETAILS);
         let short = |text: &String| text.chars().count() <= MAX_DETAIL_CHARS;

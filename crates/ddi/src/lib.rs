@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(any(test, feature = "cbor"))]
+mod cbor;
 mod config_data;
 mod confirmation;
 mod deployment;
@@ -30,6 +32,8 @@ mod lenient;
 mod poll;
 mod sleep;
 
+#[cfg(any(test, feature = "cbor"))]
+pub use cbor::{from_cbor, to_cbor};
 pub use config_data::{
     ATTRIBUTE_ANSWER, ATTRIBUTE_IMAGE, ATTRIBUTE_SLOT, ATTRIBUTE_VERSION, ConfigData,
     MAX_ATTRIBUTES, MAX_KEY_CHARS, MAX_VALUE_CHARS, Mode,

@@ -1,6 +1,7 @@
 //! hawkBit's DDI v1, for devices.
 
 mod artifacts;
+mod cbor;
 mod confirmation;
 mod deployment;
 mod feedback;
@@ -68,6 +69,7 @@ pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/{tenant}/controller/v1/{device}/", get(poll::poll))
         .nest("/{tenant}/controller/v1/{device}", device)
+        .layer(axum::middleware::from_fn(cbor::speak))
 }
 
 /// Why a device is refused.

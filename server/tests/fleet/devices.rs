@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Server, request, request_with};
+use crate::harness::{Device, Server, request, request_with};
 
 #[test]
 fn the_fleets_token_is_exchanged_for_one_of_its_own() {
@@ -192,4 +192,45 @@ fn files_come_in_parts() {
     for name in ["..%2F..%2Ffleet.db", "%2Fetc%2Fpasswd", "image-3.swu"] {
         request("GET", &href.replace("image-2.swu", name), &auth, None).with(404);
     }
+}
+
+/// One exchange in CBOR.
+fn in_cbor(method: &str, device: &Device, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", device.base))
+        .header("Authorization", format!("TargetToken {}", device.token))
+        .header("Accept", "application/cbor")
+        .header("Content-Type", "application/cbor")
+        .body(body.to_vec())
+        .unwrap();
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    let mut answer = ureq::Agent::from(config.build()).run(request).unwrap();
+    let kind = answer.headers().get("content-type");
+    let kind = kind.map(|kind| kind.to_str().unwrap().to_owned());
+    let bytes = answer.body_mut().read_to_vec().unwrap();
+    (answer.status().as_u16(), kind.unwrap_or_default(), bytes)
+}
+
+#[test]
+fn the_same_documents_in_cbor() {
+    let server = Server::start();
+    let device = server.device("d1");
+    let mut attributes = Vec::new();
+    let said = json!({"mode": "merge", "data": {"version": "1", "site": "lab"}});
+    ciborium::into_writer(&said, &mut attributes).unwrap();
+    let (status, ..) = in_cbor("PUT", &device, "/configData", &attributes);
+    assert_eq!(status, 200);
+    let shown = server.get("/api/v1/devices/d1");
+    assert_eq!(shown["labels"]["version"], "1", "{shown}");
+
+    let (status, kind, bytes) = in_cbor("GET", &device, "", &[]);
+    assert_eq!((status, kind.as_str()), (200, "application/cbor"));
+    let poll: serde_json::Value = ciborium::from_reader(&bytes[..]).unwrap();
+    assert_eq!(poll["config"], device.poll()["config"]);
+    let (status, _, why) = in_cbor("PUT", &device, "/configData", &[0x9b, 0xff, 0xff]);
+    assert_eq!(status, 400);
+    assert!(String::from_utf8(why).unwrap().contains("in CBOR"));
+    let (status, ..) = in_cbor("PUT", &device, "/configData", &vec![0x81; 2 << 20]);
+    assert_eq!(status, 413);
 }
