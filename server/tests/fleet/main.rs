@@ -10,6 +10,7 @@ mod authority;
 mod backup;
 mod browser;
 mod clients;
+mod crowd;
 mod dashboard;
 mod database;
 mod devices;
