@@ -142,3 +142,57 @@ fn replicas_take_over_and_outlive_their_database() {
         (second.phase(&rollout) == "paused").then_some(())
     });
 }
+
+/// A balancer leads each question of a device to another replica: what one offered the other knows, also before it has
+/// looked what is new, and what it is told counts.
+#[test]
+fn a_device_goes_from_one_replica_to_the_other() {
+    let Some(postgres) = postgres() else { return };
+    let first = Server::with(&["--database", &postgres.url()]);
+    let second = tempfile::tempdir().unwrap();
+    std::fs::write(second.path().join("seen"), "").unwrap();
+    let second = Server::replica(&first, second, &["--database", &postgres.url()]);
+    first.release("2", "image");
+    let names: Vec<String> = (0..5).map(|n| format!("d{n}")).collect();
+    let devices: Vec<(Device, Device)> = names
+        .iter()
+        .map(|name| {
+            let here = first.device(name);
+            let base = format!("{}/DEFAULT/controller/v1/{name}", second.base);
+            let there = Device {
+                base,
+                ..here.clone()
+            };
+            (here, there)
+        })
+        .collect();
+    for (here, there) in &devices {
+        there.ask("GET", "", None).with(200);
+        here.runs("1");
+    }
+    // One after another, so that each is offered to when the second has not looked for a while.
+    for (name, (here, there)) in names.iter().zip(&devices) {
+        let rollout = first.rollout(&["100%"], &json!({"group": format!("id == {name}")}));
+        let path = here.wait_for("deploymentBase");
+        let offer = there.ask("GET", &path, None).with(200).json();
+        let action = offer["id"].as_str().unwrap();
+        there.say(action, "proceeding", "none").with(200);
+        there.runs("2");
+        eventually("it counts", || {
+            (first.attempt(&rollout, name)["outcome"] == "succeeded").then_some(())
+        });
+    }
+    // Who does not plan does not ask for it at every word of a device.
+    let turns = [&first, &second].map(|server| {
+        let metrics = server.api("GET", "/metrics", None).with(200).body;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("switchback_planner_turns_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    });
+    assert_eq!(
+        turns.iter().filter(|turns| **turns > 0).count(),
+        1,
+        "{turns:?}"
+    );
+}
