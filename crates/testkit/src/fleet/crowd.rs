@@ -239,6 +239,8 @@ fn live(shared: &Shared, api: &HttpApi, seed: u64, mut devices: Vec<Device>) -> 
                 lost: Cell::new(false),
             };
             let access = access(shared, device);
+            // Where there are several servers, a balancer leads each turn to the next.
+            device.way = device.way.wrapping_add(1);
             let word = Client::new(&way, &access).turn(&turn);
             // Time has passed meanwhile.
             let around = shared.around(&chance);

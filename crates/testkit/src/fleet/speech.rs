@@ -109,8 +109,6 @@ impl Device {
         let doubled = FIRST_RETRY.saturating_mul(1 << self.failed_polls.min(16));
         self.failed_polls = self.failed_polls.saturating_add(1);
         self.in_about(doubled.min(self.sleep), around);
-        // Where there are several servers, a balancer leads to another one.
-        self.way = self.way.wrapping_add(1);
         match why {
             FetchError::Status {
                 status: 429 | 503,

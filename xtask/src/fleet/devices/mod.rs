@@ -97,7 +97,9 @@ pub(super) fn run_from(words: &[&str]) -> anyhow::Result<()> {
         threads: THREADS,
         enroll: String::new(),
     };
-    setting.hour = hour.unwrap_or_else(|| HOUR.max(setting.poll_seconds()));
+    // The server takes no deadline (two hours) below three polls.
+    let least = setting.poll_seconds() * 3 / 2 + 1;
+    setting.hour = hour.unwrap_or(HOUR).max(least);
     tell_all(&setting, &stories)
 }
 

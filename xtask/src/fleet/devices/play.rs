@@ -21,6 +21,8 @@ const BUSY_SECONDS: u32 = 600;
 const KILLS: [u32; 3] = [5, 30, 60];
 const POSTGRES_KILLED_AT: u32 = 30;
 const REPLICA_KILLED_AT: u32 = 60;
+/// Seconds that a server without its database wants to be left alone.
+const RETRY_AFTER: u32 = 30;
 
 /// How it went.
 #[derive(Debug)]
@@ -118,7 +120,11 @@ pub(super) fn play(setting: &Setting, story: &Story, mut stage: Stage) -> anyhow
         .collect();
     let rollout = stage.person.roll_out(&json!({
         "plan": {"waves": listed},
-        "deadline": 2 * hour,
+        "deadline": match story.befalls {
+            // A server without its database tells devices to come again after 30 s, however short an hour is.
+            Befalls::Failover => (2 * hour).max(RETRY_AFTER * 2),
+            Befalls::Nothing | Befalls::Kills => 2 * hour,
+        },
         "seen_within": (24 * hour).max(120),
     }))?;
     let began = Instant::now();
@@ -231,9 +237,11 @@ fn by_time(plan: &[(Value, u32)], passed: f64, devices: u32) -> u32 {
 
 /// Lets the last word of everybody arrive, then holds the devices' own count against the server's.
 fn settle(setting: &Setting, story: &Story, stage: &Stage, rollout: &str) -> anyhow::Result<Run> {
-    let quiet = Duration::from_secs(
-        u64::from(setting.poll_seconds()) * 3 / 2 + u64::from(setting.hour) / 4 + 2,
-    );
+    let mut quiet = u64::from(setting.poll_seconds()) * 3 / 2 + u64::from(setting.hour) / 4 + 2;
+    if story.befalls == Befalls::Failover {
+        quiet = quiet.max(RETRY_AFTER.into());
+    }
+    let quiet = Duration::from_secs(quiet);
     let seen = stage.crowd.seen();
     let mut shown = stage.shown(rollout)?;
     let ends = Instant::now() + quiet * 4;
