@@ -248,7 +248,7 @@ fn live(shared: &Shared, api: &HttpApi, seed: u64, mut devices: Vec<Device>) -> 
                 shared.seen.told_again.one();
             }
             match word {
-                Ok(word) => device.heard(turn, word, &around),
+                Ok(word) => device.heard(&turn, word, &around),
                 Err(why) => device.unheard(turn, &why, &around),
             }
         }

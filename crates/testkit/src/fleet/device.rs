@@ -74,7 +74,7 @@ pub(super) struct Device {
     pub(super) said: Option<u64>,
     pub(super) wanted: Option<Wanted>,
     pub(super) answered: Vec<(String, About, String)>,
-    pub(super) answers: Option<Box<BTreeMap<String, String>>>,
+    pub(super) answers: BTreeMap<String, String>,
     // What outlasts a restart beside the state.
     pub(super) reports: Vec<Report>,
     pub(super) token: Option<Secret>,
@@ -125,7 +125,7 @@ impl Device {
             said: None,
             wanted: None,
             answered: Vec::new(),
-            answers: None,
+            answers: BTreeMap::new(),
             reports: Vec::new(),
             token,
             way: number,
@@ -249,7 +249,7 @@ impl Device {
         self.said = None;
         self.wanted = None;
         self.answered.clear();
-        self.answers = None;
+        self.answers.clear();
         self.cancelled = false;
         self.event(Event::Started(self.loader.observe()), around);
         let back = !is_next && self.took > 0 && !self.back;
@@ -312,7 +312,7 @@ impl Device {
 
     fn note_begun(&mut self, around: &Around<'_>) {
         let attempt = self.state.phase.attempt();
-        if !attempt.is_some_and(|attempt| attempt.image.sequence == u64::from(NEXT)) {
+        if attempt.is_none_or(|attempt| attempt.image.sequence != u64::from(NEXT)) {
             return;
         }
         let seen = around.seen;

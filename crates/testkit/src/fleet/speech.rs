@@ -42,7 +42,7 @@ impl Device {
         if self.is_on_trial() {
             return None;
         }
-        let mut attributes = self.answers.as_deref().cloned().unwrap_or_default();
+        let mut attributes = self.answers.clone();
         let mut say = |name: &str, value: String| attributes.insert(name.into(), value);
         say("hw", format!("rev{}", self.number % REVISIONS));
         say("switchback.product", PRODUCT.into());
@@ -60,7 +60,7 @@ impl Device {
         self.next_poll = around.now + moved.max(1);
     }
 
-    pub(super) fn heard(&mut self, turn: Turn, word: Word, around: &Around<'_>) {
+    pub(super) fn heard(&mut self, turn: &Turn, word: Word, around: &Around<'_>) {
         let seen = around.seen;
         self.failed_polls = 0;
         if let Some(seconds) = word.sleep {
@@ -134,7 +134,7 @@ impl Device {
     /// Looks up what is wanted in the model repository, and begins if all five answers are yes.
     fn follow(&mut self, around: &Around<'_>) {
         let Some(wanted) = self.wanted.clone() else {
-            self.answers = None;
+            self.answers.clear();
             return;
         };
         let version = match &wanted.release {
@@ -188,8 +188,7 @@ impl Device {
             next_poll: self.now(around),
             before: None,
         });
-        let said = answers(&decision);
-        self.answers = (!said.is_empty()).then(|| Box::new(said));
+        self.answers = answers(&decision);
         if self.state.phase != Phase::Idle {
             return;
         }
