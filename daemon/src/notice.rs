@@ -1,8 +1,8 @@
 //! What is said to the journal: one message id per kind of event, structured fields with it.
 //! `switchback.catalog` in `systemd/` explains each to a person (`journalctl -x`).
 
-use switchback_types::Version;
-use switchback_update_core::{Attempt, AttemptKind, Notice};
+use switchback_types::{Digest, SlotName, TraceId, Version};
+use switchback_update_core::{Attempt, AttemptKind, Decision, Notice};
 
 use crate::health::CheckState;
 
@@ -129,9 +129,11 @@ pub fn say(notice: &Notice) {
             booted,
             version,
         } => {
+            let fields = Fields::of(*booted, version.as_ref());
             let version = version.as_ref().map_or("unknown", Version::as_str);
-            plain(
+            emit(
                 id::UNEXPECTED_SLOT,
+                &fields,
                 &format!(
                     "came up in slot {booted} without a trial, slot {expected} (version \
                      {version}) was meant: its tries were lost to power cycles, or this slot was \
@@ -145,16 +147,18 @@ pub fn say(notice: &Notice) {
             slot,
             version,
             detail,
-        } => plain(
+        } => emit(
             id::SLOT_DAMAGED,
+            &Fields::of(*slot, Some(version)),
             &format!(
                 "slot {slot} held version {version} and is damaged: {detail}; it is not started, \
                  and `switchback repair` fetches again only what is wrong"
             ),
             true,
         ),
-        Notice::SlotRightAgain { slot, version } => plain(
+        Notice::SlotRightAgain { slot, version } => emit(
             id::SLOT_WHOLE,
+            &Fields::of(*slot, Some(version)),
             &format!("slot {slot} reads back as version {version} again"),
             false,
         ),
@@ -168,14 +172,22 @@ pub fn say(notice: &Notice) {
         }
         Notice::Refused { detail } => plain(id::REFUSED, &format!("refused: {detail}"), true),
         Notice::Held { reason } => plain(id::HELD, &format!("held: {reason}"), false),
-        Notice::Pinned { version, reason } => plain(
+        Notice::Pinned { version, reason } => emit(
             id::PINNED,
+            &Fields {
+                release: Some(version),
+                ..Fields::default()
+            },
             &format!("pinned to version {version}: {reason}"),
             false,
         ),
         Notice::Unpinned => plain(id::UNPINNED, "any version may come again", false),
-        Notice::Approved { sha256 } => plain(
+        Notice::Approved { sha256 } => emit(
             id::APPROVED,
+            &Fields {
+                image: Some(sha256),
+                ..Fields::default()
+            },
             &format!("a person gave consent to the image {sha256}"),
             false,
         ),
@@ -195,26 +207,74 @@ pub fn advice(check: &CheckState) {
     );
 }
 
+/// Says how the five questions were answered, when that is another answer than before.
+pub fn decision(decision: &Decision, text: &str, warning: bool) {
+    let stopped = decision.stopped_by();
+    let fields = Fields {
+        release: decision.version.as_ref(),
+        question: stopped.map(|(question, _)| question.as_str()),
+        code: stopped.map(|(_, verdict)| verdict.code.as_str()),
+        ..Fields::default()
+    };
+    emit(message_id::DECISION, &fields, text, warning);
+}
+
 /// Writes one message with its id.
 pub fn plain(message_id: &str, text: &str, warning: bool) {
-    if warning {
-        tracing::warn!(MESSAGE_ID = message_id, "{text}");
-    } else {
-        tracing::info!(MESSAGE_ID = message_id, "{text}");
-    }
+    emit(message_id, &Fields::default(), text, warning);
 }
 
 fn attempt_event(message_id: &str, attempt: &Attempt, text: &str, warning: bool) {
     let (version, slot) = (&attempt.image.version, attempt.target);
+    let fields = Fields {
+        action: Some(attempt.action.as_str()),
+        trace: attempt.trace,
+        image: Some(&attempt.image.sha256),
+        ..Fields::of(slot, Some(version))
+    };
+    let text = format!("version {version} for slot {slot} {text}");
+    emit(message_id, &fields, &text, warning);
+}
+
+/// What a message is about, for programs.
+#[derive(Default)]
+struct Fields<'a> {
+    action: Option<&'a str>,
+    trace: Option<TraceId>,
+    release: Option<&'a Version>,
+    slot: Option<SlotName>,
+    image: Option<&'a Digest>,
+    /// The question that was answered with no.
+    question: Option<&'a str>,
+    /// The word for that answer.
+    code: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(slot: SlotName, release: Option<&'a Version>) -> Self {
+        Self {
+            slot: Some(slot),
+            release,
+            ..Self::default()
+        }
+    }
+}
+
+fn emit(message_id: &str, fields: &Fields<'_>, text: &str, warning: bool) {
+    let image = fields.image.map(ToString::to_string);
+    let trace = fields.trace.map(|trace| trace.id().to_string());
     macro_rules! event {
         ($level:ident) => {
             tracing::$level!(
                 MESSAGE_ID = message_id,
-                ACTION_ID = attempt.action.as_str(),
-                RELEASE = version.as_str(),
-                SLOT = slot.as_str(),
-                IMAGE = %attempt.image.sha256,
-                "version {version} for slot {slot} {text}"
+                ACTION_ID = fields.action,
+                TRACE_ID = trace.as_deref(),
+                RELEASE = fields.release.map(Version::as_str),
+                SLOT = fields.slot.map(SlotName::as_str),
+                IMAGE = image.as_deref(),
+                QUESTION = fields.question,
+                ANSWER = fields.code,
+                "{text}"
             )
         };
     }
@@ -223,6 +283,45 @@ fn attempt_event(message_id: &str, attempt: &Attempt, text: &str, warning: bool)
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_a_field_and_what_is_not_is_none() {
+        let written = Written::default();
+        let to = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || to.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            say(&Notice::SlotRightAgain {
+                slot: SlotName::B,
+                version: "7".parse().unwrap(),
+            });
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let (_, fields) = text.split_once(" again ").unwrap();
+        let id = message_id::SLOT_WHOLE;
+        let wanted = format!("MESSAGE_ID=\"{id}\" RELEASE=\"7\" SLOT=\"b\"");
+        assert_eq!(fields.trim(), wanted);
+    }
+
     #[test]
     fn catalog_explains_every_message_id() {
         let catalog = include_str!("../../systemd/usr/lib/systemd/catalog/switchback.catalog");

@@ -115,6 +115,7 @@ fn attempt(release: &TrustedRelease) -> Attempt {
         tries: 3,
         started: Timestamp::EPOCH,
         flip_only: false,
+        trace: release.trace_id(),
     }
 }
 
@@ -134,7 +135,7 @@ impl Drive {
             after: &after,
             booted: self.booted,
         };
-        self.tracer.step(seen, Some(&self.release));
+        self.tracer.step(seen);
         self.phase = after;
     }
 
@@ -156,6 +157,7 @@ impl Drive {
         let offered = Event::Offered {
             action: attempt.action.clone(),
             image: attempt.image.clone(),
+            trace: attempt.trace,
         };
         self.look(false, None);
         self.look(true, None);
@@ -332,6 +334,7 @@ fn lost_trial_and_failed_install_end_in_errors_that_say_why() {
     let offered = Event::Offered {
         action: attempt.action.clone(),
         image: attempt.image.clone(),
+        trace: attempt.trace,
     };
     drive.step(
         &offered,

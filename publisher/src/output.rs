@@ -143,6 +143,9 @@ fn write_initialised(root: &std::path::Path, out: &mut dyn Write) -> io::Result<
 
 fn write_published(published: &Published, out: &mut dyn Write) -> io::Result<()> {
     write_release(&published.release, out)?;
+    if let Some(trace) = &published.trace_id {
+        writeln!(out, "  trace      {trace}")?;
+    }
     if published.unchanged {
         writeln!(
             out,

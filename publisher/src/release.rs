@@ -68,6 +68,8 @@ pub struct PublishRequest {
 pub struct Published {
     /// The release document.
     pub release: Release,
+    /// Names what happens to it: the journals of the fleet server and of devices have it as `TRACE_ID`.
+    pub trace_id: Option<String>,
     /// Whether the same release was there already.
     pub unchanged: bool,
     /// The channel that names it now.
@@ -137,7 +139,9 @@ pub(crate) fn publish_in(
         channel::apply(edit, &product, channel, &change)?;
     }
     edit.commit()?;
+    let trace = edit.repository.trace(&release);
     Ok(Published {
+        trace_id: trace.map(|trace| trace.id().to_string()),
         release,
         unchanged,
         channel: request.channel.clone(),

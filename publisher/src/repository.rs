@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use switchback_manifest::{Channel, Release, channel_path};
-use switchback_types::{ChannelName, Digest, ProductName, TargetPath, Version};
+use switchback_types::{ChannelName, Digest, ProductName, TargetPath, TraceId, Version};
 use tough::TargetName;
 use tough::schema::{PathSet, Target, Targets};
 
@@ -106,6 +106,16 @@ impl Repository {
         found
             .cloned()
             .ok_or_else(|| RepoError::no_such_release(product, version.clone(), &releases))
+    }
+
+    /// Names what happens to a release, in everybody's logs; nothing if it is not here.
+    #[must_use]
+    pub fn trace(&self, release: &Release) -> Option<TraceId> {
+        let wanted = release.path();
+        let mut signed = self.signed_by(Role::Releases).targets.iter();
+        let (name, target) = signed.find(|(name, _)| name.resolved() == wanted.as_str())?;
+        let (_, document) = self.signed_as(name, target).ok()?;
+        Some(TraceId::of(&release.image.sha256, &document))
     }
 
     /// All channels of a product, by name.

@@ -273,13 +273,30 @@ impl App {
         }
     }
 
-    /// Tells whoever watches.
+    /// Tells whoever watches, and the log.
     pub fn tell(&self, kind: &'static str, data: &serde_json::Value) {
+        let text = |name: &str| data.get(name).and_then(serde_json::Value::as_str);
+        // A large rollout makes progress all the time.
+        if kind != "progress" {
+            tracing::info!(
+                DEVICE = text("device"),
+                RELEASE = text("release"),
+                ROLLOUT = text("rollout"),
+                TRACE_ID = text("trace_id"),
+                "{kind}: {data}"
+            );
+        }
         // Nobody watching is no fault.
         let _ = self.events.send(Event {
             kind,
             data: data.to_string().into(),
         });
+    }
+
+    /// The trace of a release; nothing where it has none.
+    #[must_use]
+    pub fn trace_id(&self, release: &str) -> Option<String> {
+        self.releases().get(release)?.trace_id()
     }
 
     /// Everything that happens from now on.

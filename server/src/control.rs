@@ -2,7 +2,9 @@
 //! by compare-and-set, and only then changes memory.
 
 use serde_json::json;
-use switchback_rollout::{Action, Attempt, Attempts, Command, Definition, Report, Rollout, report};
+use switchback_rollout::{
+    Action, Attempt, Attempts, Command, Definition, Phase, Report, Rollout, report,
+};
 
 use crate::app::{App, now, now_ms};
 use crate::book::Held;
@@ -144,7 +146,7 @@ impl App {
         for _ in 0..TRIES {
             let runs = self.fleet.with(device, |device| device.identity.clone());
             let runs = runs.unwrap_or_default();
-            let (rollout, mut attempt, held, identity) = {
+            let (rollout, mut attempt, held, target) = {
                 let book = self.book();
                 let (live, _) = book
                     .of_action(device, action)
@@ -154,14 +156,14 @@ impl App {
                 else {
                     return Err(ControlError::Missing("action"));
                 };
-                let identity = live.rollout.definition.target.identity.clone();
-                (live.id.clone(), attempt.clone(), *held, identity)
+                let target = live.rollout.definition.target.clone();
+                (live.id.clone(), attempt.clone(), *held, target)
             };
             let Some(said) = word.report(&runs) else {
                 return Ok(());
             };
-            let before = attempt.outcome;
-            let changed = report(&mut attempt, &identity, said, now());
+            let (before, was_taken) = (attempt.outcome, attempt.taken_at.is_some());
+            let changed = report(&mut attempt, &target.identity, said, now());
             let mut statements = Vec::new();
             if changed {
                 statements.push(update(&rollout, device, &attempt, held));
@@ -179,10 +181,18 @@ impl App {
                         ..held
                     };
                     let ended = attempt.outcome;
+                    let takes = !was_taken && attempt.taken_at.is_some();
                     self.remember(&rollout, device, attempt, held);
+                    let release = &target.release;
+                    let data = json!({
+                        "rollout": &*rollout, "device": device, "action": action, "release": release,
+                        "outcome": ended.as_str(), "trace_id": self.trace_id(release),
+                    });
+                    if takes {
+                        self.tell("taken", &data);
+                    }
                     if ended != before {
                         self.metrics.outcomes.add(1);
-                        let data = json!({"rollout": &*rollout, "device": device, "outcome": ended.as_str()});
                         self.tell("outcome", &data);
                     }
                     self.wake.notify_one();
@@ -264,10 +274,7 @@ impl App {
                     for row in rows.iter().filter(|row| row.id == id) {
                         self.book_mut().put(row)?;
                     }
-                    self.tell(
-                        "rollout",
-                        &json!({"rollout": id, "phase": rollout.phase.as_str()}),
-                    );
+                    self.tell_phase(&id, &rollout);
                     self.wake.notify_one();
                     return Ok(id);
                 }
@@ -332,8 +339,8 @@ impl App {
         } else {
             0
         };
-        let before = rollout.phase.clone();
-        let (generation, mut attempts, mut held) = {
+        // A person's command has changed the rollout that is given already.
+        let (before, generation, mut attempts, mut held) = {
             let book = self.book();
             let live = book.get(id).ok_or(ControlError::Missing("rollout"))?;
             let mut attempts = Attempts::new();
@@ -350,7 +357,7 @@ impl App {
                 };
                 held.insert(device.to_owned(), known.unwrap_or(none));
             }
-            (live.generation, attempts, held)
+            (live.rollout.phase.clone(), live.generation, attempts, held)
         };
         for action in actions {
             rollout.apply(&mut attempts, action, now());
@@ -401,13 +408,26 @@ impl App {
             }
         }
         if rollout.phase != before {
-            let data =
-                json!({"rollout": id, "name": rollout.definition.name, "phase": rollout.phase});
-            self.tell("rollout", &data);
+            self.tell_phase(id, rollout);
         } else if !actions.is_empty() {
             self.tell("progress", &json!({"rollout": id}));
         }
         Ok(())
+    }
+
+    /// Tells how a rollout stands now: its phase, and why where that has a reason.
+    fn tell_phase(&self, id: &str, rollout: &Rollout) {
+        let definition = &rollout.definition;
+        let release = &definition.target.release;
+        let why = match &rollout.phase {
+            Phase::Paused { why } | Phase::Reverting { why } => Some(why),
+            _ => None,
+        };
+        let data = json!({
+            "rollout": id, "name": definition.name, "phase": rollout.phase.as_str(), "why": why,
+            "release": release, "trace_id": self.trace_id(release),
+        });
+        self.tell("rollout", &data);
     }
 
     /// What a device is to do, if the action is what it is about.

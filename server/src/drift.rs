@@ -100,6 +100,8 @@ pub struct Overview {
     pub heard: usize,
     /// Those that do not run what they should.
     pub drifting: usize,
+    /// Since when the one does that has done so longest, in seconds since 1970.
+    pub drifting_since: Option<i64>,
     /// How many run what; releases by name, the rest by what they say.
     pub versions: BTreeMap<String, usize>,
     /// How many polls were answered since the start.
@@ -128,7 +130,11 @@ pub fn overview(app: &App) -> Overview {
             overview.pending += usize::from(device.state == DeviceState::Pending);
             let heard = device.heard_at.load(Ordering::Relaxed);
             overview.heard += usize::from(heard >= recent);
-            overview.drifting += usize::from(of(&book, id, device).is_some());
+            if let Some(drifting) = of(&book, id, device) {
+                overview.drifting += 1;
+                let before = overview.drifting_since.unwrap_or(i64::MAX);
+                overview.drifting_since = Some(before.min(drifting.since));
+            }
             let identity = &*device.identity;
             let name = names.get(identity).map_or(identity, String::as_str);
             let name = if name.is_empty() { "unknown" } else { name };

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use switchback_server::backup::{self, Backup, Restore};
 use switchback_server::start::{self, Serve};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::prelude::*;
 
 /// The fleet server of Switchback.
 #[derive(Debug, Parser)]
@@ -42,7 +43,28 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
+/// The journal with its fields where systemd started this, else standard error.
+fn log() {
+    let info = tracing_subscriber::filter::LevelFilter::INFO;
+    let of_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = tracing_journald::layer().ok().filter(|_| of_systemd);
+    let journal = journal.map(|layer| {
+        let layer = layer.with_field_prefix(None);
+        layer.with_syslog_identifier("switchback-server".into())
+    });
+    let terminal = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+    });
+    let registry = tracing_subscriber::registry().with(info);
+    registry.with(journal).with(terminal).init();
+}
+
 async fn serve(options: Serve) -> anyhow::Result<()> {
+    log();
     // For webhooks; fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ready = start::prepare(options).await?;

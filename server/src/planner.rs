@@ -39,7 +39,7 @@ pub async fn run(app: Arc<App>) {
         }
         let started = Instant::now();
         if let Err(why) = turn(&app).await {
-            eprintln!("switchback-server: planner: {why}");
+            tracing::error!("planner: {why}");
         }
         app.metrics.planner_turns.add(1);
         // With a large fleet a turn takes long: it never takes more than a third of a core.

@@ -1,6 +1,7 @@
 //! Releases, signed ones and those of others' formats.
 
 use serde::{Deserialize, Serialize};
+use switchback_types::TraceId;
 
 /// A file of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,6 +45,16 @@ pub struct Release {
     /// What changed, for people.
     #[serde(default)]
     pub notes: Option<String>,
+}
+
+impl Release {
+    /// Names what happens to it, in everybody's logs: nothing where it is not a signed release.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<String> {
+        let document = self.files.first().filter(|_| self.signed)?;
+        let trace = TraceId::of(&self.identity.parse().ok()?, &document.sha256.parse().ok()?);
+        Some(trace.id().to_string())
+    }
 }
 
 /// SHA-1 and MD5 of some bytes: what old clients ask for.

@@ -116,7 +116,7 @@ fn tell_refusal(peer: IpAddr, why: &NoHandshake) {
             why.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))));
     let now = now().unix();
     if of_certificate && TOLD_AT.swap(now, Ordering::Relaxed) != now {
-        eprintln!("switchback-server: TLS: {peer}: {why}");
+        tracing::warn!("TLS: {peer}: {why}");
     }
 }
 

@@ -32,7 +32,7 @@ pub async fn collect(app: Arc<App>) {
         match events.recv().await {
             Ok(event) if TOLD.contains(&event.kind) => {
                 if let Err(why) = keep(&app, &event).await {
-                    eprintln!("switchback-server: webhooks: {why}");
+                    tracing::warn!("webhooks: {why}");
                 }
             }
             Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}

@@ -19,7 +19,10 @@ use std::process::ExitCode;
 const VERBS: &str = "\
 cargo xtask demo [--board grub|u-boot|all] [--keep]
                      the whole story in QEMU, told as it happens
-cargo xtask test     everything that must hold: checks, unit tests, QEMU scenarios on both boards
+cargo xtask test     what must hold: checks, unit tests, power cuts and updates on real bootloaders
+cargo xtask test --all
+                     the same with the whole matrix: each scenario on every board, the bootloaders' own
+                     rules, and mistakes planted in the daemon, which the tests must find
 cargo xtask check    format, lints, direction of dependencies, generated files, licences
 cargo xtask scenarios [--board grub|u-boot|grub-rauc|all] [NAME PART]
                      only the QEMU scenarios, or those whose name contains this
@@ -83,7 +86,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["demo", rest @ ..] => demo(rest),
-        ["test"] => test::run(),
+        ["test"] => test::run(false),
+        ["test", "--all"] => test::run(true),
         ["check"] => check::run(),
         ["scenarios", rest @ ..] => scenarios::run_from(rest),
         ["record-bootloaders", rest @ ..] => record::run_from(rest),

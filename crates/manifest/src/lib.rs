@@ -31,7 +31,6 @@ mod error;
 pub mod fuzz;
 mod release;
 mod segments;
-mod trace;
 mod trusted;
 
 pub use blob::{BlobRef, Chunks, MAX_CHUNK_INDEX_BYTES, Pack};
@@ -45,5 +44,4 @@ pub use release::{
     ParseImageFormatError, Release, Requires, release_path,
 };
 pub use segments::{FrameTable, SegmentList, max_frame_length};
-pub use trace::{Hex, TraceId};
 pub use trusted::{TrustedChannel, TrustedRelease};

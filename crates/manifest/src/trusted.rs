@@ -3,12 +3,11 @@
 use core::ops::Deref;
 
 use switchback_tuf::VerifiedTarget;
-use switchback_types::{Digest, TargetPath};
+use switchback_types::{Digest, TargetPath, TraceId};
 
 use crate::channel::Channel;
 use crate::error::{DocumentKind, ManifestError};
 use crate::release::Release;
-use crate::trace::TraceId;
 
 /// A release document whose bytes were signed under the name that they claim.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,6 +36,7 @@ fn found(repository: &Arc<Repository>, mistake: Mistake) -> Option<Failure> {
 }
 
 #[test]
+#[ignore = "minutes of two processors: cargo xtask test --all"]
 fn every_planted_mistake_is_found() {
     let repository = Arc::new(Repository::publish().unwrap());
     let found = each(Mistake::ALL, |mistake| {

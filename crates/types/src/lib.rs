@@ -12,6 +12,7 @@ mod digest;
 mod name;
 mod slot;
 mod time;
+mod trace;
 
 pub use bytes::ByteCount;
 pub use digest::{Digest, ParseDigestError};
@@ -21,3 +22,4 @@ pub use name::{
 };
 pub use slot::{ParseSlotError, SlotName};
 pub use time::{ParseTimestampError, Timestamp};
+pub use trace::{Hex, ParseTraceIdError, TraceId};

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
+use switchback_types::{ActionId, Digest, SlotName, Timestamp, TraceId, Version};
 
 use crate::slot::ImageIdentity;
 use crate::state::{BootId, InstallFailure};
@@ -94,6 +94,8 @@ pub enum Event {
         action: ActionId,
         /// The image to bring the device to.
         image: ImageIdentity,
+        /// The trace of the release.
+        trace: Option<TraceId>,
     },
     /// The target slot holds the attempt's image: synced, read back, compared.
     SlotVerified,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use switchback_types::{ActionId, Digest, SlotName, Timestamp, Version};
+use switchback_types::{ActionId, Digest, SlotName, Timestamp, TraceId, Version};
 
 use crate::slot::{ImageIdentity, SlotRecord};
 
@@ -71,6 +71,9 @@ pub struct Attempt {
     pub started: Timestamp,
     /// Whether the image was already there: flipped only, nothing downloaded.
     pub flip_only: bool,
+    /// The trace of the release that was offered: its name in everybody's logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
 }
 
 /// Why a trial ended in the old slot.

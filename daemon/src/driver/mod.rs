@@ -404,7 +404,7 @@ impl Driver {
                     after: &self.state.phase,
                     booted: facts.booted,
                 };
-                tracer.step(seen, self.offered.as_deref());
+                tracer.step(seen);
             }
             if before.phase != self.state.phase {
                 self.gates.phase_changed(&self.state.phase);

@@ -13,7 +13,7 @@ use switchback_update_core::{
 use super::candidate::candidate;
 use super::{Contact, Driver, DriverError, Refused};
 use crate::install::identity;
-use crate::notice::{self, message_id};
+use crate::notice;
 use crate::report::chain;
 use crate::trust::Asked;
 use crate::worker::Job;
@@ -174,7 +174,14 @@ impl Driver {
                 let own = || name.parse().or_else(|_| by_digest().parse::<ActionId>());
                 let of_fleet = wanted.and_then(|wanted| wanted.action_id(&version));
                 match of_fleet.map_or_else(own, Ok) {
-                    Ok(action) => self.event(Event::Offered { action, image }),
+                    Ok(action) => {
+                        let trace = release.trace_id();
+                        self.event(Event::Offered {
+                            action,
+                            image,
+                            trace,
+                        })
+                    }
                     Err(_) => Ok(()),
                 }
             }
@@ -280,7 +287,7 @@ impl Driver {
         let warning = decision
             .stopped_by()
             .is_some_and(|(_, verdict)| trouble.contains(&verdict.code.as_str()));
-        notice::plain(message_id::DECISION, &summary, warning);
+        notice::decision(decision, &summary, warning);
         if warning {
             self.last_error = summary;
         }

@@ -137,6 +137,7 @@ mod tests {
             tries: 3,
             started: Timestamp::from_unix(0),
             flip_only: false,
+            trace: None,
         };
         let report = ended(&attempt, outcome, failures)?;
         assert_eq!(report.action, "17");

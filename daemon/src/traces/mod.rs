@@ -1,7 +1,7 @@
 //! Traces for OpenTelemetry: one for each update, from the poll that offered it to its end, over the restart.
 //!
 //! Off unless `traces.endpoint` names a collector. The trace's name follows from the release
-//! ([`switchback_manifest::TraceId`]), so that publisher, server and devices write into the same one.
+//! ([`switchback_types::TraceId`]), so that publisher, server and devices write into the same one.
 
 mod export;
 mod otlp;
@@ -12,7 +12,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use switchback_dbus_api as api;
-use switchback_manifest::TrustedRelease;
 use switchback_update_core::Phase;
 
 use self::export::Exporter;
@@ -62,23 +61,20 @@ impl Tracer {
         })
     }
 
-    /// One step of the state machine was made. `release` is what was offered last.
-    pub fn step(&mut self, seen: Seen<'_>, release: Option<&TrustedRelease>) {
+    /// One step of the state machine was made.
+    pub fn step(&mut self, seen: Seen<'_>) {
         let now = now();
         let was = self.current.clone();
         if let Phase::Installing { attempt } = seen.after
             && !matches!(seen.before, Phase::Installing { .. })
         {
-            let id = release
-                .filter(|release| release.image.sha256 == attempt.image.sha256)
-                .and_then(TrustedRelease::trace_id);
             let polled = self.poll.map(|(start, _)| (start, now));
             if let Some(mut before) = self.current.take() {
                 before.abandon(now);
                 self.send(&before);
             }
             // A flip to what is there already has no release at hand, and no trace.
-            self.current = id.map(|trace| {
+            self.current = attempt.trace.map(|trace| {
                 let names = (trace.id().to_string(), trace.publish_span().to_string());
                 Trace::begin(names, attempt, polled, now, &mut new_id)
             });

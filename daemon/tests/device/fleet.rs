@@ -73,7 +73,9 @@ fn follows_the_server_and_not_its_channel() {
     assert!(reports.is_empty(), "{reports:?}");
     let phase = &device.driver.state().phase;
     assert_eq!(phase.kind(), PhaseKind::OnTrial);
-    assert_eq!(phase.attempt().unwrap().action.as_str(), "fleet-17");
+    let attempt = phase.attempt().unwrap();
+    assert_eq!(attempt.action.as_str(), "fleet-17");
+    assert!(attempt.trace.is_some(), "the release's name in all logs");
     let restarts = device
         .host
         .restarts

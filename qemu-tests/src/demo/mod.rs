@@ -35,6 +35,9 @@ pub enum BoardKind {
 }
 
 impl BoardKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Grub, Self::Uboot, Self::GrubRauc];
+
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -4,25 +4,35 @@ use std::collections::VecDeque;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Bed, run, scenarios_for};
+use super::{Bed, Scenario, run, scenarios_for};
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::demo::BoardKind;
 use crate::error::{IoContext as _, Result};
-use crate::product::{Guest, Product, workspace};
+use crate::product::{Contract, Guest, Product, workspace};
 use crate::report::Report;
 use crate::rootfs::{Ingredients, TinyRootfs};
 
 /// Machines at once: emulation takes a processor each.
 const AT_ONCE: usize = 2;
 
-/// Runs every scenario whose name contains `part` on each board; tells each line as it ends, and
-/// adds it to the report.
+/// Which scenarios run on which of several boards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// Each on every board.
+    EveryBoard,
+    /// Each on one: the board that has fewest so far.
+    InTurn,
+}
+
+/// Runs every scenario whose name contains `part`; tells each line as it ends, and adds it to the
+/// report.
 ///
 /// # Errors
 /// The rig itself cannot be set up; scenarios that fail are lines of the report.
 pub fn run_all(
     boards: &[BoardKind],
+    spread: Spread,
     part: &str,
     report: &mut Report,
     tell: &mut dyn FnMut(&str),
@@ -47,16 +57,8 @@ pub fn run_all(
         ));
     }
     // One after another for each free processor, whichever board they are on.
-    let mut waiting = VecDeque::new();
-    for (rig, (_, contract, ..)) in rigs.iter().enumerate() {
-        let chosen = scenarios_for(*contract).into_iter();
-        waiting.extend(
-            chosen
-                .filter(|s| s.story.name.contains(part))
-                .map(|scenario| (rig, scenario)),
-        );
-    }
-    let waiting = Mutex::new(waiting);
+    let contracts = rigs.iter().map(|(_, contract, ..)| *contract).collect();
+    let waiting = Mutex::new(chosen(contracts, spread, part));
     let next = || {
         waiting
             .lock()
@@ -100,4 +102,62 @@ pub fn run_all(
         }
         Ok(())
     })
+}
+
+/// Which scenario runs on the board with which number.
+fn chosen(boards: Vec<Contract>, spread: Spread, part: &str) -> VecDeque<(usize, Scenario)> {
+    let mut boards: Vec<_> = boards.into_iter().map(scenarios_for).collect();
+    for scenarios in &mut boards {
+        scenarios.retain(|scenario| scenario.story.name.contains(part));
+    }
+    if spread == Spread::InTurn {
+        boards = in_turn(&boards);
+    }
+    let numbered = boards.into_iter().enumerate();
+    numbered
+        .flat_map(|(board, scenarios)| scenarios.into_iter().map(move |one| (board, one)))
+        .collect()
+}
+
+fn in_turn(boards: &[Vec<Scenario>]) -> Vec<Vec<Scenario>> {
+    let mut chosen: Vec<Vec<Scenario>> = boards.iter().map(|_| Vec::new()).collect();
+    // The board with the most scenarios has all of them.
+    let longest = boards.iter().max_by_key(|scenarios| scenarios.len());
+    for scenario in longest.into_iter().flatten() {
+        let of_board = |scenarios: &Vec<Scenario>| {
+            let mut same = scenarios.iter();
+            same.find(|one| one.story.name == scenario.story.name)
+                .cloned()
+        };
+        let candidates = boards.iter().map(of_board).zip(&mut chosen);
+        let fewest = candidates
+            .filter_map(|(scenario, chosen)| Some((scenario?, chosen)))
+            .min_by_key(|(_, chosen)| chosen.len());
+        if let Some((scenario, chosen)) = fewest {
+            chosen.push(scenario);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_turn_each_scenario_runs_once_and_each_board_runs_some() {
+        let boards = || BoardKind::ALL.map(BoardKind::contract).to_vec();
+        let every = chosen(boards(), Spread::EveryBoard, "");
+        let once = chosen(boards(), Spread::InTurn, "");
+        let names = |chosen: &VecDeque<(usize, Scenario)>| {
+            let names = chosen.iter().map(|(_, one)| one.story.name.clone());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(names(&once), names(&every));
+        assert_eq!(once.len(), names(&once).len());
+        assert!(every.len() > 2 * once.len());
+        for board in 0..boards().len() {
+            assert!(once.iter().any(|(of, _)| *of == board), "{board}");
+        }
+    }
 }

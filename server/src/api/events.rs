@@ -71,6 +71,11 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
         "Devices that do not run what they should.",
         overview.drifting,
     );
+    if let Some(since) = overview.drifting_since {
+        let help = "Since when the device that has drifted longest does, in seconds since 1970.";
+        let name = "switchback_drift_since_timestamp_seconds";
+        gauge(&mut text, name, help, usize::try_from(since).unwrap_or(0));
+    }
     if let Some(tls) = &app.tls {
         let ends = usize::try_from(tls.ends_at()).unwrap_or(0);
         let help = "When the server's certificate ends, in seconds since 1970.";
@@ -102,6 +107,17 @@ pub async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Result<Resp
         })
         .collect()
     };
+    let phases = {
+        let book = app.book();
+        let mut phases = std::collections::BTreeMap::new();
+        for live in book.rollouts.values() {
+            *phases.entry(live.rollout.phase.as_str()).or_insert(0) += 1;
+        }
+        let labelled = |(phase, count)| (format!("phase=\"{phase}\""), count);
+        phases.into_iter().map(labelled).collect::<Vec<_>>()
+    };
+    let help = "Rollouts, by how they stand.";
+    write_one(&mut text, "switchback_rollouts", "gauge", help, &phases);
     let help = "Devices of each open rollout.";
     write_one(
         &mut text,

@@ -188,7 +188,8 @@ async fn keep(app: &App, who: &str, release: Release) -> Result<Json<Release>, R
         Err(why) => return Err(why.into()),
     }
     app.load_releases().await?;
-    app.tell("release", &serde_json::json!({"release": release.name}));
+    let data = serde_json::json!({"release": release.name, "trace_id": release.trace_id()});
+    app.tell("release", &data);
     Ok(Json(release))
 }
 

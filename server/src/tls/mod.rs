@@ -190,7 +190,7 @@ impl Tls {
             };
             // The same fault every five seconds is said once.
             if by_hand || words != said {
-                eprintln!("switchback-server: {words}");
+                tracing::warn!("{words}");
                 said = words;
             }
         }

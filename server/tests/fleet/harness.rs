@@ -221,6 +221,11 @@ impl Server {
         begun["id"].as_str().unwrap().to_owned()
     }
 
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join(LOG)).unwrap_or_default()
+    }
+
     pub(crate) fn phase(&self, rollout: &str) -> String {
         let shown = self.get(&format!("/api/v1/rollouts/{rollout}"));
         shown["rollout"]["phase"].as_str().unwrap().to_owned()
@@ -235,16 +240,25 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
     }
 }
 
+/// Where a server of tests logs; in its data directory.
+const LOG: &str = "log";
+
 fn spawn(data: &Path, arguments: &[String]) -> (Child, String, Option<String>) {
+    let mut log = std::fs::File::options();
+    let log = log.create(true).append(true).open(data.join(LOG)).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_switchback-server"))
         .args(["serve", "--listen", "127.0.0.1:0", "--poll-seconds", "1"])
         .args(["--turn-seconds", "1", "--data"])
         .arg(data)
         .args(arguments)
         .stdout(Stdio::piped())
+        .stderr(log)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod authority;
 mod backup;
 mod browser;

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use serde_json::json;
 use switchback_repo::cli::Cli;
-use switchback_types::Timestamp;
+use switchback_types::{Timestamp, TraceId};
 
 use crate::harness::Server;
 
@@ -41,23 +41,25 @@ impl Publisher {
         self.directory.path().join(name)
     }
 
-    fn run(&self, words: &[&str]) {
+    fn run(&self, words: &[&str]) -> String {
         let (repo, keys) = (self.path("repo"), self.path("keys"));
         let (repo, keys) = (repo.to_str().unwrap(), keys.to_str().unwrap());
         let place = ["--repo", repo, "--keys", keys];
         let words = ["switchback-repo", "--quiet"].iter().chain(words);
         let cli = Cli::parse_from(words.chain(&place));
         let now = Timestamp::from_unix(self.now);
-        switchback_repo::run(&cli, now, &mut std::io::sink()).unwrap();
+        let mut said = Vec::new();
+        switchback_repo::run(&cli, now, &mut said).unwrap();
+        String::from_utf8(said).unwrap()
     }
 
-    fn publish(&self, version: &str) {
+    fn publish(&self, version: &str) -> String {
         let image = self.path("image");
         fs::write(&image, format!("image of version {version}")).unwrap();
         let image = image.to_str().unwrap();
         let words = ["publish", "--image", image, "--version", version];
         let more = ["--compatible", "board", "--format", "raw"];
-        self.run(&[&words[..], &more, &["--channel", "stable"]].concat());
+        self.run(&[&words[..], &more, &["--channel", "stable"]].concat())
     }
 
     fn server(&self) -> Server {
@@ -143,6 +145,19 @@ fn what_was_signed_can_be_rolled_out() {
     let path = format!("/deploymentBase/{action}");
     let offer = device.ask("GET", &path, None).with(200).body;
     assert!(offer.contains(url), "{offer}");
+    // The publisher's name for all that happens to the release leads to it in the log.
+    let trace = TraceId::of(&image.parse().unwrap(), &sha(&document).parse().unwrap());
+    let field = format!("\"trace_id\":\"{}\"", trace.id());
+    let told = publisher.publish("1");
+    assert!(
+        told.contains(&format!("trace      {}", trace.id())),
+        "{told}"
+    );
+    let log = server.log();
+    for line in ["release: ", "rollout: ", "taken: "] {
+        let said = |text: &str| text.contains(line) && text.contains(&field);
+        assert!(log.lines().any(said), "{line}{field}: {log}");
+    }
     // The same again is the same; what nobody signed has no name.
     assert_eq!(name(&server, "1").1, release);
     let why = refused(&server, "2", 400);

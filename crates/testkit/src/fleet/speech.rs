@@ -197,7 +197,14 @@ impl Device {
                 let image = [FIRST, NEXT].map(image);
                 let image = image.into_iter().find(|image| image.version == *version);
                 if let (Some(action), Some(image)) = (wanted.action_id(version), image) {
-                    self.event(Event::Offered { action, image }, around);
+                    self.event(
+                        Event::Offered {
+                            action,
+                            image,
+                            trace: None,
+                        },
+                        around,
+                    );
                 }
             }
             _ => {

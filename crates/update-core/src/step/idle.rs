@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use switchback_types::{ActionId, SlotName};
+use switchback_types::{ActionId, SlotName, TraceId};
 
 use super::{
     Draft, check, flip, look_around, new_attempt, ordinary_health_failed, ordinary_health_passed,
@@ -12,7 +12,7 @@ use super::{
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{AttemptKind, Hold, InstallFailure, Outcome, State};
+use crate::state::{Attempt, AttemptKind, Hold, InstallFailure, Outcome, State};
 
 pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
     match event {
@@ -28,7 +28,11 @@ pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
             result,
         } => check::checked(draft, *slot, sha256, result, facts),
         Event::RepairRequested { action, image } => check::repair(draft, action, image, facts),
-        Event::Offered { action, image } => offered(draft, action, image, facts),
+        Event::Offered {
+            action,
+            image,
+            trace,
+        } => offered(draft, action, image, *trace, facts),
         Event::RollBackRequested { action, reason } => roll_back(draft, action, reason, facts),
         Event::BootWriteFailed { detail } => draft.say(Notice::BootWriteFailed {
             detail: detail.clone(),
@@ -96,7 +100,13 @@ fn cancel(mut draft: Draft, facts: &Facts) -> Draft {
     }
 }
 
-fn offered(mut draft: Draft, action: &ActionId, image: &ImageIdentity, facts: &Facts) -> Draft {
+fn offered(
+    mut draft: Draft,
+    action: &ActionId,
+    image: &ImageIdentity,
+    trace: Option<TraceId>,
+    facts: &Facts,
+) -> Draft {
     // The decision has asked this; it is asked again here because nothing, from any way in, may
     // go below the floor.
     if image.security_epoch < draft.state.floor {
@@ -116,7 +126,10 @@ fn offered(mut draft: Draft, action: &ActionId, image: &ImageIdentity, facts: &F
     let held = draft.state.slot(facts.booted.other()).image();
     let flip_only = held.is_some_and(|held| held.sha256 == image.sha256);
     let kind = AttemptKind::Update;
-    let attempt = new_attempt(&draft.state, action, kind, image.clone(), flip_only, facts);
+    let attempt = Attempt {
+        trace,
+        ..new_attempt(&draft.state, action, kind, image.clone(), flip_only, facts)
+    };
     if flip_only {
         flip(draft, attempt)
     } else {

@@ -264,6 +264,7 @@ fn new_attempt(
         tries: facts.tries.max(1),
         started: facts.now,
         flip_only,
+        trace: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn offer(number: u8) -> Event {
     Event::Offered {
         action: "poll-1".parse().unwrap(),
         image: image(number),
+        trace: None,
     }
 }
 

@@ -275,6 +275,7 @@ fn update_to_the_damaged_image_writes_it_again() {
     let offer = Event::Offered {
         action: "poll-1".parse().unwrap(),
         image: image(2),
+        trace: None,
     };
     let (state, effects) = run(damaged(), &now, &[offer]);
     assert_eq!(acts(&effects), ["InvalidateSlot", "WriteSlot"]);

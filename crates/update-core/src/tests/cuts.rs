@@ -20,6 +20,7 @@ fn other_offer(number: u8) -> Event {
     Event::Offered {
         action: "poll-2".parse().unwrap(),
         image: image(number),
+        trace: None,
     }
 }
 

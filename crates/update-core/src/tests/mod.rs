@@ -59,6 +59,7 @@ pub(crate) fn attempt(kind: AttemptKind) -> Attempt {
         tries: 3,
         started: Timestamp::from_unix(999_000),
         flip_only: kind != AttemptKind::Update,
+        trace: None,
     }
 }
 

@@ -100,7 +100,8 @@ fn events(booted: SlotName) -> Vec<Event> {
         },
         Event::Offered {
             action: "poll-2".parse().unwrap(),
-            image: image(3)
+            image: image(3),
+            trace: None,
         },
         Event::SlotVerified,
         Event::InstallFailed(InstallFailure::Network {

@@ -123,7 +123,7 @@ fn tells_first_and_asks_then() {
             format!("POST {BASE}/deploymentBase/5/feedback {{}}"),
             format!("POST {BASE}/deploymentBase/6/feedback {{}}"),
             format!("GET {BASE}"),
-            format!("PUT {BASE}/configData {{\"data\":{{\"site\":\"lab\"}},\"mode\":\"merge\"}}"),
+            format!("PUT {BASE}/configData {{\"data\":{{\"site\":\"lab\"}},\"mode\":\"replace\"}}"),
             format!("GET {BASE}/deploymentBase/7?c=-1"),
         ],
         "no link led to another server"
