@@ -9,7 +9,7 @@ use switchback_rollout::{
 use crate::app::{App, now, now_ms};
 use crate::book::Held;
 use crate::fleet::TaskKind;
-use crate::store::{AttemptRow, Statement, StoreError, Value};
+use crate::store::{Statement, StoreError, Value};
 
 /// How often a change is tried again when somebody else was faster.
 const TRIES: usize = 8;
@@ -211,6 +211,7 @@ impl App {
     /// # Errors
     /// Nothing could be kept.
     pub async fn runs(&self, device: &str) -> Result<(), ControlError> {
+        self.catch_up(device).await?;
         let action = {
             let book = self.book();
             let newest = book.newest_of(device);
@@ -239,38 +240,6 @@ impl App {
             live.held.insert(device.to_owned(), held);
         }
         self.refresh_task(device);
-    }
-
-    async fn reload(&self, rollout: &str, device: &str) -> Result<(), StoreError> {
-        for row in self.store.attempt(rollout, device).await? {
-            self.take_attempt(&row)?;
-        }
-        Ok(())
-    }
-
-    /// Puts what is kept of an attempt into memory.
-    ///
-    /// # Errors
-    /// The row cannot be read.
-    pub fn take_attempt(&self, row: &AttemptRow) -> Result<(), StoreError> {
-        if self.book_mut().put_attempt(row)? {
-            self.refresh_task(&row.device);
-        }
-        Ok(())
-    }
-
-    async fn reload_rollout(&self, id: &str) -> Result<(), StoreError> {
-        for row in self.store.rollouts().await? {
-            if row.id == id {
-                self.book_mut().put(&row)?;
-            }
-        }
-        for row in self.store.attempts().await? {
-            if row.rollout == id {
-                self.take_attempt(&row)?;
-            }
-        }
-        Ok(())
     }
 
     /// Begins a rollout.

@@ -28,6 +28,7 @@ mod planner;
 mod proxy;
 mod ranges;
 mod releases;
+mod replicas;
 mod report;
 mod repository;
 mod secret;

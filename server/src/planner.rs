@@ -31,15 +31,18 @@ pub async fn run(app: Arc<App>) {
         if lost {
             leadership = app.store.try_lead().await.ok().flatten();
         }
+        let rest = Duration::from_secs(app.settings.turn_seconds);
+        if leadership.is_none() {
+            // Nothing that happens here makes another one give up: each question is a new connection.
+            tokio::time::sleep(rest).await;
+            continue;
+        }
         let started = Instant::now();
-        if leadership.is_some()
-            && let Err(why) = turn(&app).await
-        {
+        if let Err(why) = turn(&app).await {
             tracing::error!("planner: {why}");
         }
         app.metrics.planner_turns.add(1);
         // With a large fleet a turn takes long: it never takes more than a third of a core.
-        let rest = Duration::from_secs(app.settings.turn_seconds);
         let least = (started.elapsed() * 2).max(Duration::from_millis(50));
         tokio::time::sleep(least).await;
         tokio::select! {

@@ -77,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "switchback-types",
             "switchback-boot-env",
+            "switchback-ddi",
             "switchback-tuf",
             "switchback-manifest",
             "switchback-update-core",

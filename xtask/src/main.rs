@@ -46,9 +46,13 @@ cargo xtask bench delta [--pairs a,b,d,c,k,m] [--formats ext4,squashfs,erofs] [-
                      (--quick: small images of two pairs, minutes); N minutes for a peer's program
 cargo xtask bench server [--devices N,N]
                      idle polls of the fleet server on one core (1,000, 100,000 and 1,000,000 devices)
-cargo xtask fleet [--devices N]
+cargo xtask fleet [--model N]
                      whole rollouts over model devices under the real planner, and how many a bad release
                      reached, beside waves by time alone and everyone at once (10,000 unless told)
+cargo xtask fleet --devices N [--story NAME PART] [--hour SECONDS]
+                     N model devices (the real state machine, the daemon's own DDI client) over loopback
+                     against the real server: releases that fail in many ways, bad networks and clocks,
+                     servers and databases that are killed; an hour is 10 s unless told
 cargo xtask fleet --qemu [N]
                      N real guests (3 unless told), their bootloaders, and the fleet server: a good release reaches
                      all of them, a bad one pauses after the first, which goes back

@@ -51,6 +51,7 @@ pub(super) async fn offer(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     if !app.task_is(&asking.id, action, &[TaskKind::Confirm]) {
         return Err(Refused::Missing);
     }
@@ -70,6 +71,7 @@ pub(super) async fn feedback(
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     let answer = ConfirmationFeedback::parse(&body)?;
     if app.book().of_action(&asking.id, action).is_none() {
         return Err(Refused::Missing);

@@ -51,6 +51,7 @@ pub(super) async fn deployment(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     if !app.task_is(&asking.id, action, &[TaskKind::Install, TaskKind::Back]) {
         return Err(Refused::Missing);
     }
@@ -67,6 +68,7 @@ pub(super) async fn installed(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     let (release, outcome) = release_of(&app, &asking.id, action)?;
     if outcome == Outcome::Pending {
         return Err(Refused::Missing);
@@ -95,6 +97,7 @@ pub(super) async fn cancel(
     Path(of): Path<OfAction>,
 ) -> Result<Response, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     if !app.task_is(&asking.id, action, &[TaskKind::Cancel]) {
         return Err(Refused::Missing);
     }

@@ -37,6 +37,7 @@ pub(super) async fn deployment(
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     let feedback = Feedback::parse(&body)?;
     app.metrics.feedback.add(1);
     let word = match feedback.meaning() {
@@ -89,6 +90,7 @@ pub(super) async fn cancel(
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
+    app.catch_up_with(&asking.id, action).await?;
     let feedback = Feedback::parse(&body)?;
     let word = match feedback.cancel_meaning() {
         CancelMeaning::Accepted => Word::Cancelled,

@@ -214,6 +214,7 @@ async fn by_certificate(
 }
 
 async fn by_token(app: &Arc<App>, device: &str, parts: &Parts) -> Result<(), Refused> {
+    app.catch_up_with_device(device).await?;
     let given = token(parts, "TargetToken").map(TokenHash::of);
     let now = now().unix();
     // An unknown device and a wrong token are one answer.

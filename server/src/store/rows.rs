@@ -190,6 +190,8 @@ all_of! {
     attempts_changed(since: i64) -> AttemptRow = "SELECT * FROM attempts WHERE changed >= $1";
     /// A device's part in a rollout.
     attempt(rollout: &str, device: &str) -> AttemptRow = "SELECT * FROM attempts WHERE rollout = $1 AND device = $2";
+    /// A device's part in all rollouts.
+    attempts_of(device: &str) -> AttemptRow = "SELECT * FROM attempts WHERE device = $1";
     /// What a device said, the newest first.
     messages(device: &str, limit: i64) -> MessageRow = "SELECT * FROM messages WHERE device = $1 ORDER BY at DESC, action DESC LIMIT $2";
     /// What a device said of an action, the newest first.

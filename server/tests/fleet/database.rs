@@ -1,12 +1,11 @@
 //! What was acknowledged is there: killed, and killed again; SQLite and PostgreSQL.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use switchback_testkit::postgres::Postgres;
 
 use crate::harness::{Device, Server, eventually};
 
@@ -88,101 +87,6 @@ fn sqlite_killed_under_load() {
     killed_under_load(&mut Server::start());
 }
 
-/// A PostgreSQL of its own, in a directory that goes away.
-struct Postgres {
-    directory: tempfile::TempDir,
-    bin: PathBuf,
-    port: u16,
-}
-
-impl Postgres {
-    /// None, where it is not installed: `cargo xtask tools` does that.
-    fn start() -> Option<Self> {
-        let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-            .ok()?
-            .map(|entry| entry.unwrap().path().join("bin"))
-            .collect();
-        versions.sort();
-        let bin = versions.pop()?;
-        let directory = tempfile::tempdir().unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let this = Self {
-            directory,
-            bin,
-            port,
-        };
-        // It refuses to run as root.
-        this.own();
-        this.run(
-            "initdb",
-            &["-D", "data", "-U", "fleet", "-A", "trust", "--no-sync"],
-        );
-        this.up();
-        Some(this)
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn own(&self) {
-        let done = Command::new("chown")
-            .arg("postgres")
-            .arg(self.path())
-            .status()
-            .unwrap();
-        assert!(done.success());
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let done = Command::new("setpriv")
-            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-            .arg(self.bin.join(program))
-            .args(arguments)
-            .current_dir(self.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(done.success(), "{program} {arguments:?}");
-    }
-
-    fn up(&self) {
-        let options = format!("-p {} -k {} -h 127.0.0.1", self.port, self.path().display());
-        self.run(
-            "pg_ctl",
-            &["-D", "data", "-w", "-l", "log", "-o", &options, "start"],
-        );
-    }
-
-    /// As a failing machine would.
-    fn kill(&self) {
-        self.run("pg_ctl", &["-D", "data", "-w", "-m", "immediate", "stop"]);
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://fleet@127.0.0.1:{}/postgres", self.port)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.kill();
-        } else {
-            let _ = Command::new("setpriv")
-                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-                .arg(self.bin.join("pg_ctl"))
-                .args(["-D", "data", "-m", "immediate", "stop"])
-                .current_dir(self.path())
-                .status();
-        }
-    }
-}
-
 fn postgres() -> Option<Postgres> {
     let there = Postgres::start();
     assert!(
@@ -237,4 +141,58 @@ fn replicas_take_over_and_outlive_their_database() {
     eventually("paused", || {
         (second.phase(&rollout) == "paused").then_some(())
     });
+}
+
+/// A balancer leads each question of a device to another replica: what one offered the other knows, also before it has
+/// looked what is new, and what it is told counts.
+#[test]
+fn a_device_goes_from_one_replica_to_the_other() {
+    let Some(postgres) = postgres() else { return };
+    let first = Server::with(&["--database", &postgres.url()]);
+    let second = tempfile::tempdir().unwrap();
+    std::fs::write(second.path().join("seen"), "").unwrap();
+    let second = Server::replica(&first, second, &["--database", &postgres.url()]);
+    first.release("2", "image");
+    let names: Vec<String> = (0..5).map(|n| format!("d{n}")).collect();
+    let devices: Vec<(Device, Device)> = names
+        .iter()
+        .map(|name| {
+            let here = first.device(name);
+            let base = format!("{}/DEFAULT/controller/v1/{name}", second.base);
+            let there = Device {
+                base,
+                ..here.clone()
+            };
+            (here, there)
+        })
+        .collect();
+    for (here, there) in &devices {
+        there.ask("GET", "", None).with(200);
+        here.runs("1");
+    }
+    // One after another, so that each is offered to when the second has not looked for a while.
+    for (name, (here, there)) in names.iter().zip(&devices) {
+        let rollout = first.rollout(&["100%"], &json!({"group": format!("id == {name}")}));
+        let path = here.wait_for("deploymentBase");
+        let offer = there.ask("GET", &path, None).with(200).json();
+        let action = offer["id"].as_str().unwrap();
+        there.say(action, "proceeding", "none").with(200);
+        there.runs("2");
+        eventually("it counts", || {
+            (first.attempt(&rollout, name)["outcome"] == "succeeded").then_some(())
+        });
+    }
+    // Who does not plan does not ask for it at every word of a device.
+    let turns = [&first, &second].map(|server| {
+        let metrics = server.api("GET", "/metrics", None).with(200).body;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("switchback_planner_turns_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    });
+    assert_eq!(
+        turns.iter().filter(|turns| **turns > 0).count(),
+        1,
+        "{turns:?}"
+    );
 }

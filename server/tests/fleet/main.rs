@@ -11,6 +11,7 @@ mod authority;
 mod backup;
 mod browser;
 mod clients;
+mod crowd;
 mod dashboard;
 mod database;
 mod devices;

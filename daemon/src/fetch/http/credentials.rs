@@ -89,7 +89,8 @@ impl Credentials {
     }
 
     /// For addresses without encryption: no server is believed.
-    pub(super) fn none() -> Self {
+    #[must_use]
+    pub fn none() -> Self {
         Self {
             authorities: Arc::new(RootCertStore::empty()),
             identity: None,

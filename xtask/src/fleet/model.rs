@@ -1,17 +1,12 @@
-//! `fleet`: whole rollouts over model devices under the real planner, and who was reached; beside
-//! the same waves opened by time alone, and everyone at once.
+//! `fleet --model`: whole rollouts over model devices under the real planner, and who was reached; beside
+//! the same waves opened by time alone, and everyone at once. No network, no server, no clock: seconds.
 
 use std::time::Instant;
 
-use anyhow::Context as _;
 use qemu_tests::report::{Entry, Report};
 use switchback_rollout::model::{Device, Fate, Model, START, definition, fleet};
 use switchback_rollout::{OnBrokenGate, Phase};
 
-/// Devices, unless told.
-const DEVICES: usize = 10_000;
-/// Real guests, unless told.
-const GUESTS: usize = 3;
 /// Hours that a story may take.
 const HOURS: i64 = 30;
 
@@ -96,25 +91,8 @@ struct Run {
     seconds: f64,
 }
 
-/// Real guests, the real server.
-fn guests(count: usize) -> anyhow::Result<()> {
-    let mut report = Report::new("fleet-qemu");
-    Ok(qemu_tests::fleet::run_and_judge(
-        count,
-        &mut report,
-        &mut |line| println!("{line}"),
-    )?)
-}
-
 /// Runs all stories and prints the table.
-pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
-    let count = match words {
-        [] => DEVICES,
-        ["--devices", number] => number.parse().context("--devices takes a number")?,
-        ["--qemu"] => return guests(GUESTS),
-        ["--qemu", number] => return guests(number.parse().context("--qemu takes a number")?),
-        other => anyhow::bail!("fleet: unknown arguments {other:?}"),
-    };
+pub(super) fn run(count: usize) -> anyhow::Result<()> {
     let mut report = Report::new("fleet");
     println!("{count} model devices that poll every 5 minutes; default plan and gates\n");
     println!(

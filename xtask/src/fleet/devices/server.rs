@@ -1,0 +1,123 @@
+//! The server's own program: started, killed, measured.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context as _;
+
+use crate::process::target;
+
+/// How it is to serve.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    /// Seconds between polls of a device.
+    pub(super) poll: u32,
+    /// Polls in one second that devices are paced for.
+    pub(super) rate: u32,
+    /// PostgreSQL, in the place of SQLite.
+    pub(super) database: Option<String>,
+}
+
+/// The program, killed when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    data: PathBuf,
+    manner: Manner,
+    port: u16,
+    /// The first person's token, if it made one.
+    pub(super) token: Option<String>,
+    /// Most memory of those that were killed, in MiB.
+    rss: u64,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Starts it over a data directory; `fresh`: it holds nothing yet.
+    pub(super) fn start(data: &Path, manner: &Manner, fresh: bool) -> anyhow::Result<Self> {
+        let (child, port, token) = spawn(data, manner, 0, fresh)?;
+        Ok(Self {
+            child,
+            data: data.to_owned(),
+            manner: manner.clone(),
+            port,
+            token,
+            rss: 0,
+        })
+    }
+
+    pub(super) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.rss = self.rss.max(self.peak());
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again where it was.
+    pub(super) fn again(&mut self) -> anyhow::Result<()> {
+        let (child, port, _) = spawn(&self.data, &self.manner, self.port, false)?;
+        self.child = child;
+        self.port = port;
+        Ok(())
+    }
+
+    /// Most memory that it ever had, in MiB.
+    pub(super) fn peak(&self) -> u64 {
+        peak_of(&self.child.id().to_string()).max(self.rss)
+    }
+}
+
+/// Most memory that a process ever had, in MiB; 0 when it is gone.
+pub(super) fn peak_of(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().split(' ').next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn spawn(
+    data: &Path,
+    manner: &Manner,
+    port: u16,
+    fresh: bool,
+) -> anyhow::Result<(Child, u16, Option<String>)> {
+    let mut command = Command::new(target().join("server/switchback-server"));
+    command
+        .args(["serve", "--turn-seconds", "1"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--poll-seconds", &manner.poll.to_string()])
+        .args(["--polls-per-second", &manner.rate.to_string()])
+        .arg("--data")
+        .arg(data);
+    if let Some(url) = &manner.database {
+        command.args(["--database", url]);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("switchback-server starts")?;
+    let output = child.stdout.take().context("the server has an output")?;
+    let mut lines = BufReader::new(output).lines();
+    let mut line = || -> anyhow::Result<String> { Ok(lines.next().context("the server ended")??) };
+    let first = line()?;
+    let address = first.trim_end_matches('/');
+    let port = address.rsplit(':').next().unwrap_or_default().parse()?;
+    let token = match fresh {
+        true => line()?.rsplit(' ').next().map(ToOwned::to_owned),
+        false => None,
+    };
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok((child, port, token))
+}

@@ -1,0 +1,35 @@
+//! `fleet`: whole rollouts, and who was reached: over model devices under the planner alone, over model
+//! devices that speak with the real server, over real guests.
+
+mod devices;
+mod model;
+
+use anyhow::Context as _;
+use qemu_tests::report::Report;
+
+/// Devices under the planner alone, unless told.
+const MODELS: usize = 10_000;
+/// Real guests, unless told.
+const GUESTS: usize = 3;
+
+/// Plays what the words say.
+pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
+    match words {
+        [] | ["--model"] => model::run(MODELS),
+        ["--model", number] => model::run(number.parse().context("--model takes a number")?),
+        ["--qemu"] => guests(GUESTS),
+        ["--qemu", number] => guests(number.parse().context("--qemu takes a number")?),
+        ["--devices", ..] | ["--story", ..] => devices::run_from(words),
+        other => anyhow::bail!("fleet: unknown arguments {other:?}"),
+    }
+}
+
+/// Real guests, the real server.
+fn guests(count: usize) -> anyhow::Result<()> {
+    let mut report = Report::new("fleet-qemu");
+    Ok(qemu_tests::fleet::run_and_judge(
+        count,
+        &mut report,
+        &mut |line| println!("{line}"),
+    )?)
+}
