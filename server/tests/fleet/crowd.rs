@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use switchback_testkit::fleet::{Clocks, Crowd, FIRST, Fate, NEXT, Network, Options, Person, Whom};
+use switchback_testkit::fleet::{
+    Clocks, Count, Crowd, FIRST, Fate, NEXT, Network, Options, Person, Whom,
+};
 
 use crate::harness::Server;
 
@@ -90,7 +92,7 @@ fn one_device_gets_what_fails_on_boot() {
     // Longer than a poll of everybody.
     std::thread::sleep(Duration::from_secs(3));
     let counts = [&seen.took, &seen.starts, &seen.went_back, &seen.committed];
-    assert_eq!(counts.map(|count| count.get()), [1, 3, 1, 0]);
+    assert_eq!(counts.map(Count::get), [1, 3, 1, 0]);
     assert_eq!((seen.twice.get(), seen.stuck.get()), (0, 0));
     assert_eq!(tally(&server, &rollout)["rolled_back"], 1);
 }

@@ -231,6 +231,11 @@ fn the_same_documents_in_cbor() {
     let (status, _, why) = in_cbor("PUT", &device, "/configData", &[0x9b, 0xff, 0xff]);
     assert_eq!(status, 400);
     assert!(String::from_utf8(why).unwrap().contains("in CBOR"));
-    let (status, ..) = in_cbor("PUT", &device, "/configData", &vec![0x81; 2 << 20]);
+    let (status, ..) = in_cbor(
+        "PUT",
+        &device,
+        "/configData",
+        &vec![0x81; switchback_ddi::MAX_BODY_BYTES + 1],
+    );
     assert_eq!(status, 413);
 }

@@ -30,7 +30,7 @@ use switchback_update_core::ImageIdentity;
 pub use crowd::{Crowd, Options};
 pub use network::Network;
 pub use person::Person;
-pub use seen::{Figures, Seen};
+pub use seen::{Count, Figures, Seen};
 pub use switchbackd::fleet::Secret;
 
 /// The line of releases.
