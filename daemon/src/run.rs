@@ -15,7 +15,7 @@ use crate::driver::{Driver, DriverError, FleetParts, Message, Parts, Reloaded};
 use crate::fetcher::{self, Fetcher, Remote, RemoteFleet};
 use crate::fleet;
 use crate::health::{Reached, scripts};
-use crate::host::{Host, Machine, clock};
+use crate::host::{Host, Machine, clock, hex};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::{DiskFiles, Journal, RecordError, RecordFiles};
 use crate::report::chain;
@@ -187,16 +187,25 @@ fn fleet_of(
         host.random(&mut chance);
         fleet::new_id(machine_id.as_deref(), chance)
     };
-    let (memory, warning) = fleet::Memory::open(files, &settings.state_directory, new_id)?;
+    let (mut memory, warning) = fleet::Memory::open(files, &settings.state_directory, new_id)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
+    let mut chance = [0; 32];
+    let proposed = if memory.token().is_none()
+        && fleet.enroll_token_file.is_some()
+        && host.random(&mut chance)
+    {
+        Some(memory.proposed(|| hex(&chance))?)
+    } else {
+        None
+    };
     let asking = RemoteFleet::new(
         Path::new(fetcher::SOCKET),
         settings.repository.clone(),
         identity,
         fleet.clone(),
-        (memory.id().into(), memory.token().map(Into::into)),
+        (memory.id().into(), memory.token().map(Into::into), proposed),
     );
     let turns = fleet::start(Box::new(asking), reached.clone(), queue.clone())
         .map_err(system("the thread for the fleet server cannot be started"))?;

@@ -17,8 +17,8 @@ mod torture;
 use std::process::ExitCode;
 
 const VERBS: &str = "\
-cargo xtask demo [--board grub|u-boot|all] [--keep]
-                     the whole story in QEMU, told as it happens
+cargo xtask demo [--board grub|u-boot|all] [--short] [--keep]
+                     the whole story in QEMU, told as it happens (--short: good updates only)
 cargo xtask test     what must hold: checks, unit tests, power cuts and updates on real bootloaders
 cargo xtask test --all
                      the same with the whole matrix: each scenario on every board, the bootloaders' own
@@ -127,6 +127,7 @@ fn demo(words: &[&str]) -> anyhow::Result<()> {
     while let Some(word) = words.next() {
         match *word {
             "--keep" => options.keep = true,
+            "--short" => options.short = true,
             "--board" => {
                 options.boards = boards(words.next().copied())?;
                 if options

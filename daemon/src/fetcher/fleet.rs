@@ -17,6 +17,8 @@ pub struct RemoteFleet {
     id: String,
     /// The token that the device was given for that of its fleet.
     token: Option<String>,
+    /// The one that it would have.
+    proposed: Option<String>,
     process: Option<(Access, Process)>,
 }
 
@@ -29,16 +31,17 @@ impl std::fmt::Debug for RemoteFleet {
 }
 
 impl RemoteFleet {
-    /// Asks at `socket`; nobody is asked yet. `id` and `token` are those that the device keeps, for what the settings leave
-    /// open.
+    /// Asks at `socket`; nobody is asked yet. `kept` is what the device keeps, for what the settings
+    /// leave open: its name, its token, and the token that it would have.
     #[must_use]
     pub fn new(
         socket: &Path,
         repository: RepositorySettings,
         identity: Option<Identity>,
         settings: FleetSettings,
-        (id, token): (String, Option<String>),
+        kept: (String, Option<String>, Option<String>),
     ) -> Self {
+        let (id, token, proposed) = kept;
         Self {
             socket: socket.into(),
             repository,
@@ -46,6 +49,7 @@ impl RemoteFleet {
             id: settings.id.clone().unwrap_or(id),
             settings,
             token,
+            proposed,
             process: None,
         }
     }
@@ -68,6 +72,11 @@ impl RemoteFleet {
             url: self.settings.url.clone(),
             tenant: self.settings.tenant.clone(),
             id: self.id.clone(),
+            proposed: self
+                .proposed
+                .clone()
+                .filter(|_| enroll.is_some())
+                .map(Secret),
             authorization: authorization.map(Secret),
             enroll: enroll.map(Secret),
         })

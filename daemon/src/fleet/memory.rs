@@ -19,6 +19,8 @@ struct Content {
     format: u32,
     id: String,
     token: Option<String>,
+    #[serde(default)]
+    proposed: Option<String>,
     reports: Vec<Report>,
 }
 
@@ -50,6 +52,7 @@ impl Memory {
                 format: FORMAT,
                 id: new_id(),
                 token: None,
+                proposed: None,
                 reports: Vec::new(),
             }),
         };
@@ -70,6 +73,20 @@ impl Memory {
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.content.token.as_deref()
+    }
+
+    /// The token that this device would have, if it is let in: made by `new` once.
+    ///
+    /// # Errors
+    /// It is not durable: it must not be told.
+    pub fn proposed(&mut self, new: impl FnOnce() -> String) -> Result<String, RecordError> {
+        if let Some(proposed) = &self.content.proposed {
+            return Ok(proposed.clone());
+        }
+        let proposed = new();
+        self.content.proposed = Some(proposed.clone());
+        self.store()?;
+        Ok(proposed)
     }
 
     /// What the server has not heard yet, the oldest first.
@@ -170,7 +187,9 @@ mod tests {
             memory.keep(report(number)).unwrap();
         }
         memory.keep_token("secret".into()).unwrap();
+        assert_eq!(memory.proposed(|| "mine".into()).unwrap(), "mine");
         let mut memory = open("second");
+        assert_eq!(memory.proposed(|| "other".into()).unwrap(), "mine");
         assert_eq!(memory.id(), "first");
         assert_eq!(memory.token(), Some("secret"));
         assert_eq!(memory.reports().len(), MOST_REPORTS);

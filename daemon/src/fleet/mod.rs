@@ -38,6 +38,9 @@ pub struct Access {
     pub authorization: Option<Secret>,
     /// The fleet's token, to be exchanged for one of this device's.
     pub enroll: Option<Secret>,
+    /// The token that this device would have then. It is the same however often it asks: an answer that was lost costs
+    /// nothing.
+    pub proposed: Option<Secret>,
 }
 
 /// A text that is not shown.

@@ -26,6 +26,10 @@ pub struct NewDevice {
     /// What people say of it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The token that it would have: who asks again with the same one, because the answer was lost, gets the same answer.
+    #[serde(default)]
+    #[schema(min_length = 32, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
+    pub token: Option<String>,
 }
 
 /// A device that was let in.
@@ -110,13 +114,35 @@ async fn with_token(
     state: DeviceState,
     who: &str,
 ) -> Result<Json<Enrolled>, Refusal> {
-    let (token, hash) = secret::new_token().map_err(|why| Refusal::conflict(why.to_string()))?;
-    insert(app, &new, state, hash, who).await?;
+    let (token, hash) = match &new.token {
+        Some(token) => (token.clone(), chosen(token)?),
+        None => secret::new_token().map_err(|why| Refusal::conflict(why.to_string()))?,
+    };
+    let state = match insert(app, &new, state, hash, who).await {
+        Ok(()) => state,
+        Err(refusal) => {
+            let known = |device: &Device| device.token.admits(&hash).then_some(device.state);
+            let again = app.fleet.with(&new.id, known).flatten();
+            again.ok_or(refusal)?
+        }
+    };
     Ok(Json(Enrolled {
         id: new.id,
         token,
         state: state.as_str().into(),
     }))
+}
+
+/// A token that a device chose for itself.
+fn chosen(token: &str) -> Result<TokenHash, Refusal> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (32..=128).contains(&token.len()) && token.bytes().all(fits) {
+        Ok(TokenHash::of(token))
+    } else {
+        Err(Refusal::bad(
+            "token: 32 to 128 letters, digits and -_ are wanted, by chance",
+        ))
+    }
 }
 
 /// What a device is at first that no person let in.
@@ -136,6 +162,7 @@ pub async fn enrol_certified(app: &App, id: &str) -> Result<DeviceState, Refusal
     let new = NewDevice {
         id: id.to_owned(),
         labels: BTreeMap::new(),
+        token: None,
     };
     let state = first_state(app);
     match insert(app, &new, state, TokenHash::NONE, "device certificate").await {

@@ -29,6 +29,25 @@ fn the_fleets_token_is_exchanged_for_one_of_its_own() {
         server.api_as(&fleet, "GET", path, None).with(403);
     }
     request("GET", &url, &format!("TargetToken {fleet}"), None).with(401);
+    // One that chose its token may ask again, as its answer may have been lost; nobody else.
+    let own = "0123456789abcdef0123456789abcdef";
+    for _ in 0..2 {
+        let new = json!({"id": "d2", "token": own});
+        let given = server.api_as(&fleet, "POST", "/api/v1/enroll", Some(&new));
+        assert_eq!(given.with(200).json()["token"], own);
+    }
+    for (id, token, status) in [
+        ("d2", "f123456789abcdef0123456789abcdef", 409),
+        ("d1", own, 409),
+        ("d3", "short", 400),
+    ] {
+        let new = json!({"id": id, "token": token});
+        server
+            .api_as(&fleet, "POST", "/api/v1/enroll", Some(&new))
+            .with(status);
+    }
+    let url = format!("{}/DEFAULT/controller/v1/d2", server.base);
+    request("GET", &url, &format!("TargetToken {own}"), None).with(200);
     for bad in ["", "../x", "a/b", "..", "a b"] {
         server
             .api_as(&fleet, "POST", "/api/v1/enroll", Some(&json!({"id": bad})))

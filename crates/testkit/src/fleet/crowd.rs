@@ -273,5 +273,9 @@ fn access(shared: &Shared, device: &Device) -> Access {
         id: name(device.number),
         authorization: authorization.map(|Secret(token)| Secret(format!("TargetToken {token}"))),
         enroll: Some(Secret(shared.options.enroll.clone())),
+        proposed: Some(Secret(format!(
+            "the-own-token-of-device-{:08}",
+            device.number
+        ))),
     }
 }

@@ -57,6 +57,7 @@ fn access() -> Access {
         id: "d1".into(),
         authorization: Some(Secret("TargetToken secret".into())),
         enroll: None,
+        proposed: None,
     }
 }
 
@@ -188,6 +189,7 @@ fn a_new_device_exchanges_the_token_of_its_fleet() {
     let new = Access {
         authorization: None,
         enroll: Some(Secret("fleet".into())),
+        proposed: Some(Secret("new".into())),
         ..access()
     };
     let api = server(&[
@@ -199,6 +201,8 @@ fn a_new_device_exchanges_the_token_of_its_fleet() {
     ]);
     let word = turn(&api, &new, &Turn::default()).unwrap();
     assert_eq!(word.token, Some(Secret("new".into())));
+    let asked = api.asked.borrow()[0].clone();
+    assert_eq!(asked, r#"POST /api/v1/enroll {"id":"d1","token":"new"}"#);
     let api = server(&[("/api/v1/enroll", Err(409))]);
     let error = turn(&api, &new, &Turn::default()).unwrap_err();
     assert!(error.to_string().contains("`fleet.id`"), "{error}");
