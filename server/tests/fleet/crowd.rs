@@ -20,7 +20,7 @@ fn begin(fate: Fate, network: Network) -> (Server, Crowd, String) {
     let person = Person::new(&server.base, &server.admin).unwrap();
     person.register(FIRST).unwrap();
     person.register(NEXT).unwrap();
-    let mut options = Options {
+    let options = Options {
         bases: vec![server.base.clone()],
         enroll: server.person("factory", "enroll"),
         devices: DEVICES,
@@ -28,18 +28,11 @@ fn begin(fate: Fate, network: Network) -> (Server, Crowd, String) {
         hour: Duration::from_secs(HOUR),
         first_polls: Duration::from_secs(1),
         fate: (fate, Whom::All),
-        // A device whose token is lost on its way needs a person: that is another story.
-        network: Network::Good,
+        network,
         clocks: Clocks::Wrong,
     };
-    let mut crowd = Crowd::start(options.clone(), Vec::new()).unwrap();
+    let crowd = Crowd::start(options, Vec::new()).unwrap();
     gather(&crowd);
-    if network != Network::Good {
-        let (_, tokens) = crowd.end();
-        options.network = network;
-        crowd = Crowd::start(options, tokens).unwrap();
-        gather(&crowd);
-    }
     let waves =
         [json!(1), json!("10%"), json!("100%")].map(|reach| json!({"reach": reach, "soak": 1}));
     let rollout = person.roll_out(&json!({"plan": {"waves": waves}, "deadline": 20}));
