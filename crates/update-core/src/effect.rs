@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use switchback_types::{Digest, SlotName, Version};
 
+use crate::outcome::{Outcome, RollbackReason};
 use crate::slot::ImageIdentity;
-use crate::state::{Attempt, AttemptKind, Outcome, RollbackReason, State};
+use crate::state::{Attempt, AttemptKind, State};
 
 /// What a run of the health checks decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

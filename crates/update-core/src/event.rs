@@ -4,8 +4,9 @@ use alloc::string::String;
 
 use switchback_types::{ActionId, Digest, SlotName, Timestamp, TraceId, Version};
 
+use crate::outcome::InstallFailure;
 use crate::slot::ImageIdentity;
-use crate::state::{BootId, InstallFailure};
+use crate::state::BootId;
 
 /// How the bootloader sees a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

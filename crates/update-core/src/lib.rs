@@ -38,6 +38,7 @@ mod decision;
 mod effect;
 mod event;
 mod gate;
+mod outcome;
 mod slot;
 mod state;
 mod step;
@@ -51,9 +52,9 @@ pub use decision::{
 pub use effect::{Effect, HealthPurpose, Notice, RestartCause, Step};
 pub use event::{BootObservation, Event, EventKind, Facts, SlotBoot};
 pub use gate::{Before, GATE_INTERVAL, Gate, GateState, RestartWait, may_restart};
+pub use outcome::{InstallFailure, Outcome, RollbackReason};
 pub use slot::{ImageIdentity, SlotContent, SlotRecord};
 pub use state::{
-    Attempt, AttemptKind, BootId, FailedImage, HistoryEntry, Hold, InstallFailure, Outcome, Phase,
-    PhaseKind, Pin, RollbackReason, State,
+    Attempt, AttemptKind, BootId, FailedImage, HistoryEntry, Hold, Phase, PhaseKind, Pin, State,
 };
 pub use step::{RepairRefusal, RollBackRefusal, repair_target, roll_back_target, step};

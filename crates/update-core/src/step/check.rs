@@ -9,8 +9,9 @@ use switchback_types::{ActionId, Digest, SlotName, Version};
 use super::{Draft, new_attempt, refuse, settle};
 use crate::effect::{Effect, Notice};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
+use crate::outcome::{InstallFailure, Outcome};
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase, State};
+use crate::state::{Attempt, AttemptKind, Phase, State};
 
 /// Time to look. A damaged slot is looked at as well: what could not be read once may be read
 /// again, and a repair by hand is noticed.

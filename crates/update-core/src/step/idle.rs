@@ -11,8 +11,9 @@ use super::{
 };
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
+use crate::outcome::{InstallFailure, Outcome};
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{Attempt, AttemptKind, Hold, InstallFailure, Outcome, State};
+use crate::state::{Attempt, AttemptKind, Hold, State};
 
 pub(super) fn step(draft: Draft, event: &Event, facts: &Facts) -> Draft {
     match event {

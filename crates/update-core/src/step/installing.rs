@@ -8,8 +8,9 @@ use super::{
 };
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
+use crate::outcome::{InstallFailure, Outcome};
 use crate::slot::SlotContent;
-use crate::state::{Attempt, AttemptKind, InstallFailure, Outcome, Phase};
+use crate::state::{Attempt, AttemptKind, Phase};
 
 pub(super) fn step(mut draft: Draft, attempt: Attempt, event: &Event, facts: &Facts) -> Draft {
     match event {

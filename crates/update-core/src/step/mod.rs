@@ -16,8 +16,9 @@ pub use self::check::{RepairRefusal, repair_target};
 pub use self::idle::{RollBackRefusal, roll_back_target};
 use crate::effect::{Effect, HealthPurpose, Notice, Step};
 use crate::event::{Event, Facts};
+use crate::outcome::Outcome;
 use crate::slot::{ImageIdentity, SlotContent};
-use crate::state::{Attempt, AttemptKind, Hold, Outcome, Phase, Pin, State};
+use crate::state::{Attempt, AttemptKind, Hold, Phase, Pin, State};
 
 /// The next state, and what to do once it is durable.
 ///

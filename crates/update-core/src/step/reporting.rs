@@ -5,7 +5,8 @@ use alloc::string::ToString;
 use super::{Draft, check, look_around, ordinary_health_failed, ordinary_health_passed, refuse};
 use crate::effect::{Effect, Notice};
 use crate::event::{Event, Facts};
-use crate::state::{Attempt, Outcome, Phase};
+use crate::outcome::Outcome;
+use crate::state::{Attempt, Phase};
 
 pub(super) fn step(
     draft: Draft,

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::effect::{Effect, Notice, RestartCause};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
-use crate::state::{Attempt, InstallFailure, Outcome, Phase};
+use crate::outcome::{InstallFailure, Outcome};
+use crate::state::{Attempt, Phase};
 
 pub(super) fn step(draft: Draft, attempt: Attempt, event: &Event, facts: &Facts) -> Draft {
     match event {

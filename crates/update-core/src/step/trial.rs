@@ -7,9 +7,8 @@ use super::{
 };
 use crate::effect::{Effect, HealthPurpose, Notice, RestartCause};
 use crate::event::{BootObservation, Event, Facts, SlotBoot};
-use crate::state::{
-    Attempt, AttemptKind, BootId, FailedImage, Hold, InstallFailure, Outcome, Phase, RollbackReason,
-};
+use crate::outcome::{InstallFailure, Outcome, RollbackReason};
+use crate::state::{Attempt, AttemptKind, BootId, FailedImage, Hold, Phase};
 
 /// Orderly restarts during one trial that do not cost a try: enough for a person who restarts
 /// the device, too few for a program that does so for ever.
