@@ -2,13 +2,13 @@
 //!
 //! Inside everything is JSON: what comes as CBOR is said again as JSON, and what goes out the other way round.
 
-use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use switchback_ddi::{MAX_BODY_BYTES, from_cbor, to_cbor};
+use switchback_ddi::{from_cbor, to_cbor};
 
 use super::Refused;
 
@@ -16,15 +16,32 @@ const CBOR: &str = "application/cbor";
 /// Largest answer that is turned into CBOR, in bytes; no document is that long.
 const MOST_ANSWER: usize = 4 << 20;
 
-/// Turns a body that is CBOR into JSON, and the answer into CBOR where that is asked for.
-pub(super) async fn speak(request: Request, next: Next) -> Response {
-    let wants = names(request.headers(), &ACCEPT);
-    let request = match understood(request).await {
-        Ok(request) => request,
-        Err(refusal) => return refusal,
-    };
+/// A body as JSON, in whichever form it came. Read, as every body is, once it is known who asks.
+pub(super) struct Said(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Said {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let in_cbor = names(request.headers(), &CONTENT_TYPE);
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        if !in_cbor || bytes.is_empty() {
+            return Ok(Self(bytes));
+        }
+        match from_cbor(&bytes) {
+            Ok(json) => Ok(Self(json.into())),
+            Err(why) => Err(Refused::Body(why).into_response()),
+        }
+    }
+}
+
+/// Turns the answer into CBOR where that is asked for.
+pub(super) async fn answer(request: Request, next: Next) -> Response {
+    let wanted = names(request.headers(), &ACCEPT);
     let mut response = next.run(request).await;
-    if !wants || !is_json(response.headers()) {
+    if !wanted || !is_json(response.headers()) {
         return response;
     }
     let body = std::mem::take(response.body_mut());
@@ -38,24 +55,6 @@ pub(super) async fn speak(request: Request, next: Next) -> Response {
     headers.remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(bytes);
     response
-}
-
-async fn understood(request: Request) -> Result<Request, Response> {
-    if !names(request.headers(), &CONTENT_TYPE) {
-        return Ok(request);
-    }
-    let (mut parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
-    if bytes.is_empty() {
-        return Ok(Request::from_parts(parts, Body::empty()));
-    }
-    let json = from_cbor(&bytes).map_err(|why| Refused::Body(why).into_response())?;
-    parts.headers.remove(CONTENT_LENGTH);
-    let kind = HeaderValue::from_static("application/json");
-    parts.headers.insert(CONTENT_TYPE, kind);
-    Ok(Request::from_parts(parts, Body::from(json)))
 }
 
 fn names(headers: &HeaderMap, which: &HeaderName) -> bool {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,6 +11,7 @@ use switchback_ddi::{
     ConfirmationOffer, Link,
 };
 
+use super::cbor::Said;
 use super::deployment::{Asked, OfAction, content, history, release_of};
 use super::{Asking, Refused, feedback, hal};
 use crate::app::{App, now_ms};
@@ -68,7 +68,7 @@ pub(super) async fn feedback(
     State(app): State<Arc<App>>,
     asking: Asking,
     Path(of): Path<OfAction>,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
     app.catch_up_with(&asking.id, action).await?;
@@ -92,7 +92,7 @@ pub(super) async fn feedback(
 pub(super) async fn activate(
     State(app): State<Arc<App>>,
     asking: Asking,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     let request = AutoConfirmRequest::parse(&body)?;
     if !feedback::row(&app, &asking.id)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,6 +11,7 @@ use switchback_ddi::{
 };
 use switchback_rollout::Outcome;
 
+use super::cbor::Said;
 use super::deployment::OfAction;
 use super::{Asking, Refused, hal};
 use crate::app::{App, now_ms};
@@ -34,7 +34,7 @@ pub(super) async fn deployment(
     State(app): State<Arc<App>>,
     asking: Asking,
     Path(of): Path<OfAction>,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
     app.catch_up_with(&asking.id, action).await?;
@@ -87,7 +87,7 @@ pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     asking: Asking,
     Path(of): Path<OfAction>,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     let action = of.number()?;
     app.catch_up_with(&asking.id, action).await?;
@@ -108,7 +108,7 @@ pub(super) async fn cancel(
 pub(super) async fn config_data(
     State(app): State<Arc<App>>,
     asking: Asking,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     let config = ConfigData::parse(&body)?;
     let row = row(&app, &asking.id).await?;
@@ -131,7 +131,7 @@ pub(super) async fn config_data(
 pub(super) async fn installed(
     State(app): State<Arc<App>>,
     asking: Asking,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<StatusCode, Refused> {
     #[derive(serde::Deserialize)]
     struct Installed {

@@ -69,7 +69,7 @@ pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/{tenant}/controller/v1/{device}/", get(poll::poll))
         .nest("/{tenant}/controller/v1/{device}", device)
-        .layer(axum::middleware::from_fn(cbor::speak))
+        .layer(axum::middleware::from_fn(cbor::answer))
 }
 
 /// Why a device is refused.
