@@ -183,17 +183,20 @@ impl App {
                     let ended = attempt.outcome;
                     let takes = !was_taken && attempt.taken_at.is_some();
                     self.remember(&rollout, device, attempt, held);
-                    let release = &target.release;
-                    let data = json!({
-                        "rollout": &*rollout, "device": device, "action": action, "release": release,
-                        "outcome": ended.as_str(), "trace_id": self.trace_id(release),
-                    });
+                    let tell = |kind| {
+                        let release = &target.release;
+                        let data = json!({
+                            "rollout": &*rollout, "device": device, "action": action, "release": release,
+                            "outcome": ended.as_str(), "trace_id": self.trace_id(release),
+                        });
+                        self.tell(kind, &data);
+                    };
                     if takes {
-                        self.tell("taken", &data);
+                        tell("taken");
                     }
                     if ended != before {
                         self.metrics.outcomes.add(1);
-                        self.tell("outcome", &data);
+                        tell("outcome");
                     }
                     self.wake.notify_one();
                     return Ok(());

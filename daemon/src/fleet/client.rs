@@ -106,12 +106,12 @@ impl<'a, A: Api> Client<'a, A> {
             return Ok(None);
         };
         let url = format!("{}/api/v1/enroll", self.access.url);
-        let mut body =
-            serde_json::Map::from_iter([("id".to_owned(), self.access.id.as_str().into())]);
-        if let Some(Secret(token)) = &self.access.proposed {
-            body.insert("token".into(), token.as_str().into());
-        }
-        let body = serde_json::Value::from(body).to_string();
+        let id = &self.access.id;
+        let body = match &self.access.proposed {
+            Some(token) => serde_json::json!({ "id": id, "token": token }),
+            None => serde_json::json!({ "id": id }),
+        };
+        let body = body.to_string();
         let bearer = format!("Bearer {}", fleet.0);
         let (who, body) = (Some(bearer.as_str()), Some(body));
         let sent = self.api.send(Method::POST, &url, who, body, MOST_ANSWER);

@@ -73,7 +73,7 @@ impl Tracer {
                 before.abandon(now);
                 self.send(&before);
             }
-            // A flip to what is there already has no release at hand, and no trace.
+            // A person's rollback and a repair have no release at hand, and no trace.
             self.current = attempt.trace.map(|trace| {
                 let names = (trace.id().to_string(), trace.publish_span().to_string());
                 Trace::begin(names, attempt, polled, now, &mut new_id)

@@ -102,16 +102,22 @@ fn postgresql_killed_under_load() {
     killed_under_load(&mut Server::with(&["--database", &postgres.url()]));
 }
 
-/// Two replicas over one database: what one takes, the other knows; when the one that plans is
-/// killed, the other plans. The database goes away and comes back meanwhile.
-#[test]
-fn replicas_take_over_and_outlive_their_database() {
-    let Some(postgres) = postgres() else { return };
+/// Two over one database.
+fn replicas(postgres: &Postgres) -> (Server, Server) {
     let first = Server::with(&["--database", &postgres.url()]);
     // The second finds the first one's token in the database and prints none.
     let second = tempfile::tempdir().unwrap();
     std::fs::write(second.path().join("seen"), "").unwrap();
     let second = Server::replica(&first, second, &["--database", &postgres.url()]);
+    (first, second)
+}
+
+/// Two replicas over one database: what one takes, the other knows; when the one that plans is
+/// killed, the other plans. The database goes away and comes back meanwhile.
+#[test]
+fn replicas_take_over_and_outlive_their_database() {
+    let Some(postgres) = postgres() else { return };
+    let (first, second) = replicas(&postgres);
     first.release("2", "image");
     let mut device = first.device("d1");
     let there = format!("{}/DEFAULT/controller/v1/d1", second.base);
@@ -148,10 +154,7 @@ fn replicas_take_over_and_outlive_their_database() {
 #[test]
 fn a_device_goes_from_one_replica_to_the_other() {
     let Some(postgres) = postgres() else { return };
-    let first = Server::with(&["--database", &postgres.url()]);
-    let second = tempfile::tempdir().unwrap();
-    std::fs::write(second.path().join("seen"), "").unwrap();
-    let second = Server::replica(&first, second, &["--database", &postgres.url()]);
+    let (first, second) = replicas(&postgres);
     first.release("2", "image");
     let names: Vec<String> = (0..5).map(|n| format!("d{n}")).collect();
     let devices: Vec<(Device, Device)> = names
