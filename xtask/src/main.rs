@@ -7,6 +7,7 @@ mod conformance;
 mod dependencies;
 mod dist;
 mod fleet;
+mod fleet_server;
 mod process;
 mod record;
 mod scenarios;

@@ -1,29 +1,20 @@
 //! `bench server`: idle polls on one core. The server is held to the first core, what asks to the
 //! second; both over loopback, connections kept.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use qemu_tests::report::{Entry, Report};
 
-use crate::process::{cargo, target};
+use crate::fleet_server::{self, Killed, memory_mib};
 
 /// Connections that ask.
 const CONNECTIONS: u32 = 32;
 /// Seconds of asking.
 const SECONDS: u64 = 10;
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What one fleet gave.
 struct Figures {
@@ -47,14 +38,7 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
             .context("--devices takes numbers")?,
         other => anyhow::bail!("bench server: unknown arguments {other:?}"),
     };
-    cargo(&[
-        "build",
-        "--profile",
-        "server",
-        "--locked",
-        "--package",
-        "switchback-server",
-    ])?;
+    fleet_server::build()?;
     let mut report = Report::new("bench-server");
     println!(
         "{:>9}  {:>9}  {:>7}  {:>7}  {:>11}  {:>11}  {:>8}  {:>5}",
@@ -93,10 +77,9 @@ pub(crate) fn run_from(words: &[&str]) -> anyhow::Result<()> {
 
 fn measure(devices: u32) -> anyhow::Result<Figures> {
     let data = tempfile::tempdir()?;
-    let program = target().join("server/switchback-server");
     let child = Command::new("taskset")
         .args(["-c", "0"])
-        .arg(program)
+        .arg(fleet_server::program())
         .args([
             "serve",
             "--listen",
@@ -110,15 +93,8 @@ fn measure(devices: u32) -> anyhow::Result<Figures> {
         .spawn()
         .context("taskset starts switchback-server")?;
     let mut child = Killed(child);
-    let stdout = child.0.stdout.take().context("the server has an output")?;
-    let mut line = String::new();
-    let mut reader = BufReader::new(stdout);
-    reader.read_line(&mut line)?;
-    let address = line
-        .trim()
-        .trim_start_matches("dashboard: http://")
-        .trim_end_matches('/');
-    let address = address.to_owned();
+    let (port, _lines) = child.serves()?;
+    let address = format!("127.0.0.1:{port}");
     let process = child.0.id();
     let before = cpu_ticks(process)?;
     let started = Instant::now();
@@ -148,7 +124,7 @@ fn measure(devices: u32) -> anyhow::Result<Figures> {
         p99_us: at(99),
         answer_bytes: answered,
         request_bytes: asked,
-        rss_mib: rss_mib(process)?,
+        rss_mib: memory_mib(&process.to_string(), "VmRSS:").context("no VmRSS")?,
         cpu_share: f64::from(u32::try_from(ticks)?) / 100.0 / passed,
     })
 }
@@ -187,13 +163,6 @@ fn ask(address: &str, number: u32, devices: u32) -> anyhow::Result<(Vec<u64>, u6
         (answered, asked) = (length as u64, request.len() as u64);
     }
     Ok((times, answered, asked))
-}
-
-fn rss_mib(process: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().split(' ').next());
-    Ok(kib.context("no VmRSS")?.parse::<u64>()? / 1024)
 }
 
 fn cpu_ticks(process: u32) -> anyhow::Result<u64> {

@@ -6,6 +6,7 @@ mod model;
 
 use anyhow::Context as _;
 use qemu_tests::report::Report;
+use switchback_rollout::Plan;
 
 /// Devices under the planner alone, unless told.
 const MODELS: usize = 10_000;
@@ -32,4 +33,18 @@ fn guests(count: usize) -> anyhow::Result<()> {
         &mut report,
         &mut |line| println!("{line}"),
     )?)
+}
+
+/// How many devices the same waves have been open to after so many seconds, each opened when the one before was open for
+/// its soak time.
+fn by_time(plan: &Plan, passed: f64, devices: usize) -> usize {
+    let mut opens = 0.0;
+    let mut reached = 0;
+    for (index, wave) in plan.waves.iter().enumerate() {
+        if opens <= passed {
+            reached = plan.limit(index, devices);
+        }
+        opens += f64::from(wave.soak);
+    }
+    reached
 }

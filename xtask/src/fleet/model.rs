@@ -144,24 +144,15 @@ fn play(story: &Story, count: usize) -> anyhow::Result<Run> {
         phase.is_over() || matches!(phase, Phase::Paused { .. })
     };
     model.run_until(HOURS, ended);
-    let passed = model.now.unix() - START;
-    // Each wave would open when the one before has been open for its soak time.
-    let mut opens = 0;
-    let mut by_time = 0;
-    for (index, wave) in plan.waves.iter().enumerate() {
-        if opens <= passed {
-            by_time = plan.limit(index, count);
-        }
-        opens += i64::from(wave.soak);
-    }
+    let passed = u32::try_from(model.now.unix() - START).map(f64::from)?;
     let reached = model
         .attempts
         .values()
         .filter(|attempt| attempt.taken_at.is_some());
     Ok(Run {
         ours: reached.count(),
-        by_time,
-        hours: u32::try_from(passed).map(f64::from)? / 3600.0,
+        by_time: super::by_time(&plan, passed, count),
+        hours: passed / 3600.0,
         phase: model.rollout.phase.as_str(),
         seconds: started.elapsed().as_secs_f64(),
     })

@@ -16,9 +16,10 @@ use switchbackd::fleet::{Access, Client, Secret};
 use switchbackd::settings::RepositorySettings;
 
 use super::device::{Around, Device};
-use super::network::{Chance, Way};
+use super::network::Way;
 use super::seen::{Figures, Histogram, Seen};
 use super::{Clocks, Fate, Network, Pace, Whom, name};
+use crate::storage::Chance;
 
 /// A device waits so long for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -89,12 +90,12 @@ impl Crowd {
     /// The system has no threads or event queues left.
     pub fn start(options: Options, tokens: Vec<Option<Secret>>) -> io::Result<Self> {
         let count = options.threads.clamp(1, options.devices.max(1));
-        let chance = Chance::new(17);
+        let mut chance = Chance::new(17);
         let mut parts: Vec<Vec<Device>> = (0..count).map(|_| Vec::new()).collect();
         let mut tokens = tokens.into_iter();
-        let first = u64::try_from(options.first_polls.as_millis()).unwrap_or(u64::MAX);
+        let first = usize::try_from(options.first_polls.as_millis()).unwrap_or(usize::MAX);
         for number in 0..options.devices {
-            let device = Device::new(number, tokens.next().flatten(), chance.below(first));
+            let device = Device::new(number, tokens.next().flatten(), chance.below(first) as u64);
             if let Some(part) = parts.get_mut((number % count) as usize) {
                 part.push(device);
             }
@@ -188,7 +189,7 @@ impl Shared {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn around<'a>(&'a self, chance: &'a Chance) -> Around<'a> {
+    fn around<'a>(&'a self, chance: &'a RefCell<Chance>) -> Around<'a> {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -208,7 +209,7 @@ impl Shared {
 
 /// One thread's devices, until they are switched off.
 fn live(shared: &Shared, api: &HttpApi, seed: u64, mut devices: Vec<Device>) -> Done {
-    let chance = Chance::new(seed);
+    let chance = RefCell::new(Chance::new(seed));
     let times = RefCell::new(Histogram::default());
     let mut late = Histogram::default();
     let mut queue: BinaryHeap<Reverse<(u64, usize)>> = devices

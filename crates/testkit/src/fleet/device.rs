@@ -1,5 +1,6 @@
 //! One device: the real state machine, and what stands for the machine around it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use switchback_types::{SlotName, Timestamp};
@@ -10,9 +11,9 @@ use switchback_update_core::{
 use switchbackd::fleet::{About, Report, Secret, Turn, Wanted, ended};
 
 use super::loader::Loader;
-use super::network::Chance;
 use super::seen::Seen;
 use super::{Clocks, FIRST, Fate, NEXT, Pace, REVISIONS, Whom, image};
+use crate::storage::Chance;
 
 /// Tries of a trial.
 const TRIES: u8 = 3;
@@ -33,7 +34,7 @@ pub(super) struct Around<'a> {
     pub(super) pace: Pace,
     pub(super) fate: (Fate, Whom),
     pub(super) clocks: Clocks,
-    pub(super) chance: &'a Chance,
+    pub(super) chance: &'a RefCell<Chance>,
     pub(super) seen: &'a Seen,
 }
 

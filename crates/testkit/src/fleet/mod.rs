@@ -29,7 +29,7 @@ use switchback_update_core::ImageIdentity;
 
 pub use crowd::{Crowd, Options};
 pub use network::Network;
-pub use person::Person;
+pub use person::{Person, text};
 pub use seen::{Count, Figures, Seen};
 pub use switchbackd::fleet::Secret;
 

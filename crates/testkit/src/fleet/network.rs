@@ -7,6 +7,7 @@ use hyper::Method;
 use switchbackd::fetch::{Api, FetchError, HttpApi};
 
 use super::seen::Histogram;
+use crate::storage::Chance;
 
 /// What becomes of questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,32 +17,12 @@ pub enum Network {
     Flaky,
 }
 
-/// A small generator (xorshift): which faults there are depends on a seed alone.
-#[derive(Debug)]
-pub(super) struct Chance(Cell<u64>);
-
-impl Chance {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
-    }
-
-    /// 0 to below `below`.
-    pub(super) fn below(&self, below: u64) -> u64 {
-        let mut x = self.0.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.0.set(x);
-        (x >> 11) % below.max(1)
-    }
-}
-
 /// Asks through one thread's connection.
 #[derive(Debug)]
 pub(super) struct Way<'a> {
     pub(super) api: &'a HttpApi,
     pub(super) network: Network,
-    pub(super) chance: &'a Chance,
+    pub(super) chance: &'a RefCell<Chance>,
     pub(super) times: &'a RefCell<Histogram>,
     /// Whether something was asked that the server may have acted on although nobody heard.
     pub(super) lost: Cell<bool>,
@@ -64,7 +45,7 @@ impl Api for Way<'_> {
         };
         let fault = match self.network {
             Network::Good => 100,
-            Network::Flaky => self.chance.below(100),
+            Network::Flaky => self.chance.borrow_mut().below(100),
         };
         if fault < 10 {
             return broken("the model network lost the question");

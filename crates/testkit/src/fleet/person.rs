@@ -88,7 +88,8 @@ impl Person {
 }
 
 /// A text in an answer, by its place; empty where there is none.
-pub(super) fn text<'a>(answer: &'a Value, place: &str) -> &'a str {
+#[must_use]
+pub fn text<'a>(answer: &'a Value, place: &str) -> &'a str {
     answer
         .pointer(place)
         .and_then(Value::as_str)

@@ -56,7 +56,8 @@ impl Device {
 
     /// Then, give or take a tenth.
     fn in_about(&mut self, pause: u64, around: &Around<'_>) {
-        let moved = pause * (90 + around.chance.below(21)) / 100;
+        let tenths = around.chance.borrow_mut().below(21) as u64;
+        let moved = pause * (90 + tenths) / 100;
         self.next_poll = around.now + moved.max(1);
     }
 

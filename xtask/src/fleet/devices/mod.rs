@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use qemu_tests::report::{Entry, Report};
 use serde_json::json;
-use switchback_testkit::fleet::{Crowd, FIRST, NEXT, Person};
+use switchback_testkit::fleet::{Crowd, FIRST, NEXT, Person, Secret};
 use switchback_testkit::postgres::Postgres;
 
 use self::play::{Run, Stage, options, play};
 use self::server::{Manner, Server, peak_of};
-use self::story::{Befalls, STORIES, Story};
-use crate::process::cargo;
+use self::story::{Befalls, GOOD, STORIES, Story};
+use crate::fleet_server;
 
 /// Devices, unless told.
 const DEVICES: u32 = 10_000;
@@ -57,7 +57,7 @@ impl Setting {
 struct Template {
     data: tempfile::TempDir,
     admin: String,
-    tokens: Vec<Option<switchback_testkit::fleet::Secret>>,
+    tokens: Vec<Option<Secret>>,
 }
 
 /// Reads the words and plays.
@@ -83,14 +83,7 @@ pub(super) fn run_from(words: &[&str]) -> anyhow::Result<()> {
         .filter(|story| story.name.contains(part))
         .collect();
     anyhow::ensure!(!stories.is_empty(), "no story's name contains {part:?}");
-    cargo(&[
-        "build",
-        "--profile",
-        "server",
-        "--locked",
-        "--package",
-        "switchback-server",
-    ])?;
+    fleet_server::build()?;
     let mut setting = Setting {
         devices,
         hour: 0,
@@ -189,7 +182,7 @@ fn entry(setting: &Setting, story: &Story, run: &Run, polls: f64, took: Duration
     }
     let most = story
         .most
-        .of(&story::waves(story.waves, setting.hour), setting.devices);
+        .of(&story::plan(story.waves, setting.hour), setting.devices);
     let end = if story.finishes {
         "all run it"
     } else {
@@ -222,15 +215,7 @@ fn enrolled(setting: &Setting) -> anyhow::Result<Template> {
         .clone()
         .context("a first start prints a token")?;
     let began = Instant::now();
-    let stage = stage(
-        setting,
-        vec![server],
-        None,
-        &admin,
-        story("a good release")?,
-        Vec::new(),
-        true,
-    )?;
+    let stage = stage(setting, vec![server], None, &admin, &GOOD, None)?;
     stage.gather(setting.devices, GATHERING)?;
     println!(
         "{} devices let in, described and answered in {:.1} s",
@@ -246,22 +231,14 @@ fn enrolled(setting: &Setting) -> anyhow::Result<Template> {
     })
 }
 
-fn story(name: &str) -> anyhow::Result<&'static Story> {
-    STORIES
-        .iter()
-        .find(|story| story.name == name)
-        .context("a story")
-}
-
-/// Devices, and a person who has named the releases; `first`: to servers that nobody knows yet.
+/// Devices, and a person who has named the releases. Without `tokens` nobody knows the servers yet.
 fn stage(
     setting: &Setting,
     servers: Vec<Server>,
     postgres: Option<Postgres>,
     admin: &str,
     story: &Story,
-    tokens: Vec<Option<switchback_testkit::fleet::Secret>>,
-    first: bool,
+    tokens: Option<Vec<Option<Secret>>>,
 ) -> anyhow::Result<Stage> {
     let base = servers.first().context("a server")?.base();
     let person = Person::new(&base, admin)?;
@@ -269,7 +246,7 @@ fn stage(
         enroll: setting.enroll.clone(),
         ..*setting
     };
-    if first {
+    if tokens.is_none() {
         person.register(FIRST)?;
         person.register(NEXT)?;
         let factory = json!({"name": "factory", "role": "enroll"});
@@ -278,7 +255,7 @@ fn stage(
         setting.enroll = token.context("a token to let devices in")?.to_owned();
     }
     let bases = servers.iter().map(Server::base).collect();
-    let crowd = Crowd::start(options(&setting, story, bases), tokens)?;
+    let crowd = Crowd::start(options(&setting, story, bases), tokens.unwrap_or_default())?;
     Ok(Stage {
         servers,
         postgres,
@@ -306,8 +283,7 @@ fn on_stage(setting: &Setting, template: &Template, story: &Story) -> anyhow::Re
                 Some(postgres),
                 &admin,
                 story,
-                Vec::new(),
-                true,
+                None,
             )?
         }
         Befalls::Nothing | Befalls::Kills => {
@@ -320,8 +296,7 @@ fn on_stage(setting: &Setting, template: &Template, story: &Story) -> anyhow::Re
                 None,
                 &template.admin,
                 story,
-                tokens,
-                false,
+                Some(tokens),
             )?
         }
     };

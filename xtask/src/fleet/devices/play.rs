@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use switchback_testkit::fleet::{Crowd, Figures, Network, Options, Person, Seen};
+use switchback_testkit::fleet::{Crowd, Fate, Figures, Network, Options, Person, Seen, Whom, text};
 use switchback_testkit::postgres::Postgres;
 
 use super::Setting;
 use super::server::Server;
-use super::story::{Befalls, Story, Waves, reach, waves};
+use super::story::{Befalls, Story, Waves, plan};
+use crate::fleet::by_time;
 
 /// Looks at the rollout.
 const LOOK: Duration = Duration::from_millis(400);
@@ -28,7 +29,7 @@ const RETRY_AFTER: u32 = 30;
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) exposed: u32,
-    pub(super) by_time: u32,
+    pub(super) by_time: usize,
     pub(super) at_once: u32,
     /// From the rollout's begin until it was paused, or until the last device marked the release good.
     pub(super) seconds: f64,
@@ -126,13 +127,9 @@ fn number(value: &Value, place: &str) -> u32 {
 pub(super) fn play(setting: &Setting, story: &Story, mut stage: Stage) -> anyhow::Result<Run> {
     let devices = setting.devices;
     let hour = setting.hour;
-    let plan = waves(story.waves, hour);
-    let listed: Vec<Value> = plan
-        .iter()
-        .map(|(reach, soak)| json!({"reach": reach, "soak": soak}))
-        .collect();
+    let plan = plan(story.waves, hour);
     let rollout = stage.person.roll_out(&json!({
-        "plan": {"waves": listed},
+        "plan": plan,
         "deadline": deadline(setting, story),
         "seen_within": (24 * hour).max(120),
     }))?;
@@ -164,14 +161,8 @@ pub(super) fn play(setting: &Setting, story: &Story, mut stage: Stage) -> anyhow
             busy_since = None;
         }
         let shown = stage.shown(&rollout)?;
-        let text = |place: &str| {
-            shown
-                .pointer(place)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (phase, why) = (text("/rollout/phase"), text("/rollout/why"));
+        let said = |place: &str| text(&shown, place).to_owned();
+        let (phase, why) = (said("/rollout/phase"), said("/rollout/why"));
         let seconds = began.elapsed().as_secs_f64();
         if ["paused", "finished", "stopped", "reverted"].contains(&phase.as_str()) || all_there {
             break (phase, why, seconds);
@@ -186,39 +177,42 @@ pub(super) fn play(setting: &Setting, story: &Story, mut stage: Stage) -> anyhow
             );
         }
     };
-    let mut run = settle(setting, story, &stage, &rollout)?;
-    run.notes.splice(0..0, notes);
-    run.ended = format!("{phase} {why}").trim_end().to_owned();
-    if phase == "paused" {
-        run.seconds = seconds;
+    let mut wrong = Vec::new();
+    let counts = settle(setting, story, &stage, &rollout, &mut wrong)?;
+    let exposed = stage.crowd.seen().took.get();
+    let seconds = if phase == "paused" {
+        seconds
     } else {
-        let last = stage
-            .crowd
-            .seen()
-            .committed_last
-            .load(std::sync::atomic::Ordering::Relaxed);
-        let began_ms = u64::try_from(began_of_crowd.as_millis())?;
-        run.seconds = Duration::from_millis(last.saturating_sub(began_ms)).as_secs_f64();
-    }
-    let passed = run.seconds;
-    run.by_time = by_time(&plan, passed, devices);
-    let share = (passed / f64::from(setting.poll_seconds())).min(1.0);
-    run.at_once = share_of(share, devices);
+        let last = &stage.crowd.seen().committed_last;
+        let last = last.load(std::sync::atomic::Ordering::Relaxed);
+        let began = u64::try_from(began_of_crowd.as_millis())?;
+        Duration::from_millis(last.saturating_sub(began)).as_secs_f64()
+    };
     let good_end = match (story.finishes, story.waves) {
         (true, Waves::One) => true,
         (true, Waves::Default) => phase == "finished",
         (false, _) => phase == "paused",
     };
     if !good_end {
-        run.wrong.push(format!("it is {phase}"));
+        wrong.push(format!("it is {phase}"));
     }
-    if matches!(story.fate.0, switchback_testkit::fleet::Fate::BusyProcessor) {
-        go_back(&stage, &rollout, setting, &mut run)?;
+    if story.fate.0 == Fate::BusyProcessor {
+        go_back(&stage, &rollout, setting, &mut notes, &mut wrong)?;
     }
+    let share = (seconds / f64::from(setting.poll_seconds())).min(1.0);
     let (figures, _) = stage.crowd.end();
-    run.figures = figures;
-    run.server_rss = stage.servers.iter().map(Server::peak).max().unwrap_or(0);
-    Ok(run)
+    Ok(Run {
+        exposed,
+        by_time: by_time(&plan, seconds, devices as usize),
+        at_once: share_of(share, devices),
+        seconds,
+        ended: format!("{phase} {why}").trim_end().to_owned(),
+        figures,
+        server_rss: stage.servers.iter().map(Server::peak).max().unwrap_or(0),
+        wrong,
+        notes,
+        counts,
+    })
 }
 
 fn share_of(share: f64, devices: u32) -> u32 {
@@ -231,21 +225,14 @@ fn share_of(share: f64, devices: u32) -> u32 {
     part
 }
 
-/// What the same waves would have reached by then, each opened when the one before was open for its soak time.
-fn by_time(plan: &[(Value, u32)], passed: f64, devices: u32) -> u32 {
-    let mut opens = 0.0;
-    let mut reached = 0;
-    for (index, (_, soak)) in plan.iter().enumerate() {
-        if opens <= passed {
-            reached = reach(plan, index, devices);
-        }
-        opens += f64::from(*soak);
-    }
-    reached
-}
-
-/// Lets the last word of everybody arrive, then holds the devices' own count against the server's.
-fn settle(setting: &Setting, story: &Story, stage: &Stage, rollout: &str) -> anyhow::Result<Run> {
+/// Lets the last word of everybody arrive, then holds the devices' own count against the server's; gives all counts.
+fn settle(
+    setting: &Setting,
+    story: &Story,
+    stage: &Stage,
+    rollout: &str,
+    wrong: &mut Vec<String>,
+) -> anyhow::Result<serde_json::Map<String, Value>> {
     let mut quiet = u64::from(setting.poll_seconds()) * 3 / 2 + u64::from(setting.hour) / 4 + 2;
     if story.befalls == Befalls::Failover {
         quiet = quiet.max(RETRY_AFTER.into());
@@ -262,7 +249,6 @@ fn settle(setting: &Setting, story: &Story, stage: &Stage, rollout: &str) -> any
         shown = stage.shown(rollout)?;
     }
     let tally = |name: &str| number(&shown, &format!("/tally/{name}"));
-    let mut wrong = Vec::new();
     let mut same = |what: &str, ours: u32, theirs: u32| {
         if ours != theirs {
             wrong.push(format!(
@@ -280,9 +266,7 @@ fn settle(setting: &Setting, story: &Story, stage: &Stage, rollout: &str) -> any
     if story.network == Network::Good {
         same("refused turns", seen.refused.get(), 0);
     }
-    if story.fate.0 == switchback_testkit::fleet::Fate::DiesAtBoot
-        && story.fate.1 == switchback_testkit::fleet::Whom::All
-    {
+    if story.fate == (Fate::DiesAtBoot, Whom::All) {
         same(
             "starts of the bad release",
             seen.starts.get(),
@@ -290,32 +274,16 @@ fn settle(setting: &Setting, story: &Story, stage: &Stage, rollout: &str) -> any
         );
         same("went back", seen.went_back.get(), tally("rolled_back"));
     }
-    let waves = waves(story.waves, setting.hour);
-    let most = story.most.of(&waves, setting.devices);
+    let most = story
+        .most
+        .of(&plan(story.waves, setting.hour), setting.devices);
     if seen.took.get() > most {
         wrong.push(format!(
             "{} exposed, at most {most} may be",
             seen.took.get()
         ));
     }
-    Ok(Run {
-        exposed: seen.took.get(),
-        by_time: 0,
-        at_once: 0,
-        seconds: 0.0,
-        ended: String::new(),
-        figures: Figures {
-            seconds: 0.0,
-            polls: 0,
-            p50_us: 0,
-            p99_us: 0,
-            late_p99_ms: 0,
-        },
-        server_rss: 0,
-        wrong,
-        notes: Vec::new(),
-        counts: counts(seen, &shown),
-    })
+    Ok(counts(seen, &shown))
 }
 
 fn counts(seen: &Seen, shown: &Value) -> serde_json::Map<String, Value> {
@@ -342,7 +310,13 @@ fn counts(seen: &Seen, shown: &Value) -> serde_json::Map<String, Value> {
 }
 
 /// A person sends back who has it.
-fn go_back(stage: &Stage, rollout: &str, setting: &Setting, run: &mut Run) -> anyhow::Result<()> {
+fn go_back(
+    stage: &Stage,
+    rollout: &str,
+    setting: &Setting,
+    notes: &mut Vec<String>,
+    wrong: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     stage.command(rollout, "revert")?;
     let seen = stage.crowd.seen();
@@ -352,12 +326,12 @@ fn go_back(stage: &Stage, rollout: &str, setting: &Setting, run: &mut Run) -> an
         std::thread::sleep(LOOK);
     }
     let (back, took) = (seen.reverted.get(), seen.took.get());
-    run.notes.push(format!(
+    notes.push(format!(
         "a revert brought {back} of {took} back in {:.1} s",
         began.elapsed().as_secs_f64()
     ));
     if back != took {
-        run.wrong.push(format!("{back} of {took} came back"));
+        wrong.push(format!("{back} of {took} came back"));
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! The server's own program: started, killed, measured.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::process::target;
+use crate::fleet_server::{self, Killed, memory_mib};
 
 /// How it is to serve.
 #[derive(Debug, Clone)]
@@ -22,7 +21,7 @@ pub(super) struct Manner {
 /// The program, killed when dropped.
 #[derive(Debug)]
 pub(super) struct Server {
-    child: Child,
+    child: Killed,
     data: PathBuf,
     manner: Manner,
     port: u16,
@@ -30,13 +29,6 @@ pub(super) struct Server {
     pub(super) token: Option<String>,
     /// Most memory of those that were killed, in MiB.
     rss: u64,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -60,8 +52,8 @@ impl Server {
     /// `kill -9`.
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         self.rss = self.rss.max(self.peak());
-        self.child.kill()?;
-        self.child.wait()?;
+        self.child.0.kill()?;
+        self.child.0.wait()?;
         Ok(())
     }
 
@@ -75,16 +67,13 @@ impl Server {
 
     /// Most memory that it ever had, in MiB.
     pub(super) fn peak(&self) -> u64 {
-        peak_of(&self.child.id().to_string()).max(self.rss)
+        peak_of(&self.child.0.id().to_string()).max(self.rss)
     }
 }
 
 /// Most memory that a process ever had, in MiB; 0 when it is gone.
 pub(super) fn peak_of(process: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().split(' ').next());
-    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    memory_mib(process, "VmHWM:").unwrap_or(0)
 }
 
 fn spawn(
@@ -92,8 +81,8 @@ fn spawn(
     manner: &Manner,
     port: u16,
     fresh: bool,
-) -> anyhow::Result<(Child, u16, Option<String>)> {
-    let mut command = Command::new(target().join("server/switchback-server"));
+) -> anyhow::Result<(Killed, u16, Option<String>)> {
+    let mut command = Command::new(fleet_server::program());
     command
         .args(["serve", "--turn-seconds", "1"])
         .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -104,18 +93,14 @@ fn spawn(
     if let Some(url) = &manner.database {
         command.args(["--database", url]);
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("switchback-server starts")?;
-    let output = child.stdout.take().context("the server has an output")?;
-    let mut lines = BufReader::new(output).lines();
-    let mut line = || -> anyhow::Result<String> { Ok(lines.next().context("the server ended")??) };
-    let first = line()?;
-    let address = first.trim_end_matches('/');
-    let port = address.rsplit(':').next().unwrap_or_default().parse()?;
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = Killed(child.context("switchback-server starts")?);
+    let (port, mut lines) = child.serves()?;
     let token = match fresh {
-        true => line()?.rsplit(' ').next().map(ToOwned::to_owned),
+        true => {
+            let line = lines.next().context("the server ended")??;
+            line.rsplit(' ').next().map(ToOwned::to_owned)
+        }
         false => None,
     };
     std::thread::spawn(move || lines.for_each(drop));

@@ -1,5 +1,6 @@
 //! What befalls the fleet, and what must come of it.
 
+use switchback_rollout::{Amount, Plan, Share, Wave};
 use switchback_testkit::fleet::{Clocks, Fate, Network, Whom};
 
 /// Which waves.
@@ -45,7 +46,7 @@ pub(super) struct Story {
     pub(super) finishes: bool,
 }
 
-const GOOD: Story = Story {
+pub(super) const GOOD: Story = Story {
     name: "a good release",
     fate: (Fate::Well, Whom::All),
     network: Network::Good,
@@ -127,40 +128,35 @@ pub(super) const STORIES: &[Story] = &[
     },
 ];
 
-/// The waves, with hours of so many seconds.
-pub(super) fn waves(waves: Waves, hour: u32) -> Vec<(serde_json::Value, u32)> {
+/// The plan, with hours of so many seconds.
+pub(super) fn plan(waves: Waves, hour: u32) -> Plan {
+    let mut plan = Plan::default();
     match waves {
-        Waves::One => vec![("100%".into(), 0)],
-        Waves::Default => vec![
-            (1.into(), hour),
-            ("1%".into(), 4 * hour),
-            ("10%".into(), 4 * hour),
-            ("50%".into(), 4 * hour),
-            ("100%".into(), hour),
-        ],
+        Waves::Default => {
+            for wave in &mut plan.waves {
+                wave.soak = wave.soak / 3600 * hour;
+            }
+        }
+        Waves::One => {
+            plan.waves = vec![Wave {
+                reach: Amount::Share(Share::percent(100)),
+                soak: 0,
+            }];
+        }
     }
+    plan
 }
 
 /// How many devices may have begun it at the end of a wave.
-pub(super) fn reach(waves: &[(serde_json::Value, u32)], index: usize, devices: u32) -> u32 {
-    let Some((reach, _)) = waves.get(index) else {
-        return devices;
-    };
-    match reach
-        .as_str()
-        .and_then(|text| text.trim_end_matches('%').parse::<u64>().ok())
-    {
-        Some(percent) => u32::try_from(u64::from(devices) * percent / 100)
-            .unwrap_or(devices)
-            .max(1),
-        None => 1,
-    }
+fn limit(plan: &Plan, index: usize, devices: u32) -> u32 {
+    let limit = plan.limit(index, devices as usize);
+    u32::try_from(limit).unwrap_or(devices)
 }
 
 impl Most {
     /// Of so many devices.
-    pub(super) fn of(self, waves: &[(serde_json::Value, u32)], devices: u32) -> u32 {
-        let half_more = |index| reach(waves, index, devices) * 3 / 2;
+    pub(super) fn of(self, plan: &Plan, devices: u32) -> u32 {
+        let half_more = |index| limit(plan, index, devices) * 3 / 2;
         match self {
             Self::All => devices,
             Self::First => half_more(0),
