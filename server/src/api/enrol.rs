@@ -121,6 +121,8 @@ async fn with_token(
     let state = match insert(app, &new, state, hash, who).await {
         Ok(()) => state,
         Err(refusal) => {
+            // It may have been another replica that let it in.
+            app.catch_up_with_device(&new.id).await?;
             let known = |device: &Device| device.token.admits(&hash).then_some(device.state);
             let again = app.fleet.with(&new.id, known).flatten();
             again.ok_or(refusal)?

@@ -155,6 +155,16 @@ fn replicas_take_over_and_outlive_their_database() {
 fn a_device_goes_from_one_replica_to_the_other() {
     let Some(postgres) = postgres() else { return };
     let (first, second) = replicas(&postgres);
+    // One whose answer was lost asks again, elsewhere.
+    let fleet = first.person("line-3", "enroll");
+    eventually("the second knows the fleet's token", || {
+        (second.api_as(&fleet, "GET", "/api/v1/fleet", None).status == 403).then_some(())
+    });
+    let new = json!({"id": "new", "token": "0123456789abcdef0123456789abcdef"});
+    for server in [&first, &second] {
+        let given = server.api_as(&fleet, "POST", "/api/v1/enroll", Some(&new));
+        assert_eq!(given.with(200).json()["token"], new["token"]);
+    }
     first.release("2", "image");
     let names: Vec<String> = (0..5).map(|n| format!("d{n}")).collect();
     let devices: Vec<(Device, Device)> = names
