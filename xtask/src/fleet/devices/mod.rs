@@ -15,7 +15,7 @@ use switchback_testkit::fleet::{Crowd, FIRST, NEXT, Person, Secret};
 use switchback_testkit::postgres::Postgres;
 
 use self::play::{Run, Stage, options, play};
-use self::server::{Manner, Server, peak_of};
+use self::server::{Manner, Server, begin_log, peak_of};
 use self::story::{Befalls, GOOD, STORIES, Story};
 use crate::fleet_server;
 
@@ -104,6 +104,7 @@ fn tell_all(setting: &Setting, stories: &[&Story]) -> anyhow::Result<()> {
         setting.hour,
         setting.threads
     );
+    println!("the servers' log: {}", begin_log()?.display());
     let template = enrolled(setting)?;
     let mut report = Report::new("fleet-devices");
     println!(

@@ -1,11 +1,13 @@
 //! The server's own program: started, killed, measured.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
 use crate::fleet_server::{self, Killed, memory_mib};
+use crate::process::target;
 
 /// How it is to serve.
 #[derive(Debug, Clone)]
@@ -76,6 +78,19 @@ pub(super) fn peak_of(process: &str) -> u64 {
     memory_mib(process, "VmHWM:").unwrap_or(0)
 }
 
+/// Where all servers of all stories log.
+fn log_path() -> PathBuf {
+    target().join("reports/fleet-devices.log")
+}
+
+/// Begins that log anew, and says where it is.
+pub(super) fn begin_log() -> anyhow::Result<PathBuf> {
+    let path = log_path();
+    std::fs::create_dir_all(path.parent().context("a directory")?)?;
+    File::create(&path)?;
+    Ok(path)
+}
+
 fn spawn(
     data: &Path,
     manner: &Manner,
@@ -93,7 +108,9 @@ fn spawn(
     if let Some(url) = &manner.database {
         command.args(["--database", url]);
     }
-    let child = command.stdout(Stdio::piped()).spawn();
+    // It says of every device what it does.
+    let log = File::options().append(true).open(log_path())?;
+    let child = command.stdout(Stdio::piped()).stderr(log).spawn();
     let mut child = Killed(child.context("switchback-server starts")?);
     let (port, mut lines) = child.serves()?;
     let token = match fresh {
